@@ -1,0 +1,376 @@
+"""What can go wrong, as values: stable reasons, what each means to whom, and the exceptions that carry them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Fixer(StrEnum):
+    """Whose turn it is when a sign-in was refused."""
+
+    OPERATOR = "operator"  # who runs the host app
+    TENANT_ADMIN = "tenant_admin"  # who administers the tenant in Entra
+    PERSON = "person"  # who tried to sign in
+    NOBODY = "nobody"  # somebody probes; no honest browser or IdP sends this
+
+
+class Reason(StrEnum):
+    """Why a sign-in was refused. The values are stored in the database: never renamed, never re-used."""
+
+    # before a signature has been verified: nothing in the message is evidence of anything
+    REQUEST_MALFORMED = "request_malformed"
+    TOO_LARGE = "too_large"
+    NOT_BASE64 = "not_base64"
+    XML_MALFORMED = "xml_malformed"
+    XML_FORBIDDEN = "xml_forbidden"
+    XML_LIMITS = "xml_limits"
+    NOT_A_RESPONSE = "not_a_response"
+    SHAPE_UNEXPECTED = "shape_unexpected"
+    VERSION_UNSUPPORTED = "version_unsupported"
+    STATUS_NOT_SUCCESS = "status_not_success"
+    ASSERTION_MISSING = "assertion_missing"
+    ENCRYPTION_UNEXPECTED = "encryption_unexpected"
+    SIGNATURE_MISSING = "signature_missing"
+    SIGNATURE_SHAPE = "signature_shape"
+    ALGORITHM_NOT_ALLOWED = "algorithm_not_allowed"
+    SIGNATURE_INVALID = "signature_invalid"
+    CERTIFICATE_EXPIRED = "certificate_expired"
+    # after a signature has been verified
+    ISSUER_MISMATCH = "issuer_mismatch"
+    TENANT_MISMATCH = "tenant_mismatch"
+    DESTINATION_MISMATCH = "destination_mismatch"
+    RECIPIENT_MISMATCH = "recipient_mismatch"
+    AUDIENCE_MISMATCH = "audience_mismatch"
+    UNSOLICITED = "unsolicited"
+    REQUEST_UNKNOWN = "request_unknown"
+    REQUEST_EXPIRED = "request_expired"
+    IN_RESPONSE_TO_MISMATCH = "in_response_to_mismatch"
+    REAUTHENTICATION_MISSING = "reauthentication_missing"
+    TIME_MALFORMED = "time_malformed"
+    VALIDITY_TOO_LONG = "validity_too_long"
+    NOT_YET_VALID = "not_yet_valid"
+    EXPIRED = "expired"
+    SESSION_EXPIRED = "session_expired"
+    CONDITION_UNKNOWN = "condition_unknown"
+    CONFIRMATION_INVALID = "confirmation_invalid"
+    NAME_ID_MISSING = "name_id_missing"
+    ATTRIBUTE_LIMITS = "attribute_limits"
+    ATTRIBUTE_DUPLICATE = "attribute_duplicate"
+    LIBRARY_REFUSED = "library_refused"
+    # provisioning
+    REPLAYED = "replayed"
+    SUBJECT_MISSING = "subject_missing"
+    SUBJECT_TRANSIENT = "subject_transient"
+    REQUIRED_CLAIM_MISSING = "required_claim_missing"
+    VALUE_INVALID = "value_invalid"
+    MULTIPLE_VALUES = "multiple_values"
+    DOMAIN_NOT_ALLOWED = "domain_not_allowed"
+    VALUE_CONFLICT = "value_conflict"
+    USER_INACTIVE = "user_inactive"
+    USER_OUTSIDE_TENANT = "user_outside_tenant"
+    HOST_REFUSED = "host_refused"
+    SAVE_FAILED = "save_failed"
+    DATABASE_UNAVAILABLE = "database_unavailable"
+    # the second hop
+    BROWSER_MISMATCH = "browser_mismatch"
+    HANDOVER_USED = "handover_used"
+    USER_GONE = "user_gone"
+    LOGIN_REFUSED = "login_refused"
+    # before the IdP is asked
+    TENANT_UNKNOWN = "tenant_unknown"
+    TENANT_DISABLED = "tenant_disabled"
+    TENANT_NOT_CONNECTED = "tenant_not_connected"
+    NOT_A_NAVIGATION = "not_a_navigation"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One row of the error catalogue.
+
+    `status` is the HTTP status of the page, `person` what whoever signs in reads (plain text, no values), `admin` what the tenant
+    admin or operator reads, `fixer` whose turn it is. `anonymous` reasons all show the same page per status: until a signature has
+    been verified, a response must not learn from us which check it failed (trust: 42).
+    """
+
+    status: int
+    person: str
+    admin: str
+    fixer: Fixer
+    anonymous: bool = False
+
+
+_NOT_UNDERSTOOD = "What your organisation's sign-in service sent could not be read. Please try again."
+_NOT_TRUSTED = "What your organisation's sign-in service sent could not be accepted. Please try again."
+_SETUP = "Sign-in between this app and your organisation is not set up correctly. Trying again will not help."
+_TOO_LATE = "The sign-in took too long and is no longer valid. Please start again."
+_OURS = "Something went wrong on our side. Please try again in a moment."
+
+
+def _unread(admin: str, *, status: int = 400, fixer: Fixer = Fixer.NOBODY) -> Explanation:
+    return Explanation(status, _NOT_UNDERSTOOD, admin, fixer, anonymous=True)
+
+
+def _untrusted(admin: str, *, fixer: Fixer = Fixer.NOBODY) -> Explanation:
+    return Explanation(403, _NOT_TRUSTED, admin, fixer, anonymous=True)
+
+
+def _setup(admin: str, *, fixer: Fixer = Fixer.TENANT_ADMIN) -> Explanation:
+    return Explanation(403, _SETUP, admin, fixer)
+
+
+def _person(person: str, admin: str, *, fixer: Fixer = Fixer.PERSON, status: int = 403) -> Explanation:
+    return Explanation(status, person, admin, fixer)
+
+
+CATALOGUE: dict[Reason, Explanation] = {
+    Reason.REQUEST_MALFORMED: _unread("The POST is not a form with exactly one SAMLResponse and at most one short RelayState."),
+    Reason.TOO_LARGE: _unread("The POST is larger than the limit.", status=413),
+    Reason.NOT_BASE64: _unread("SAMLResponse is not base64."),
+    Reason.XML_MALFORMED: _unread("SAMLResponse does not hold well-formed UTF-8 XML."),
+    Reason.XML_FORBIDDEN: _unread("The XML holds a DOCTYPE, comment, processing instruction or CDATA section."),
+    Reason.XML_LIMITS: _unread("The XML is deeper or has more elements or attributes than any sign-in needs."),
+    Reason.NOT_A_RESPONSE: _unread("The document is XML, but not a SAML 2.0 Response."),
+    Reason.SHAPE_UNEXPECTED: _untrusted("The response holds an element or attribute where none is expected; the log names it."),
+    Reason.VERSION_UNSUPPORTED: _untrusted("Response and assertion must say Version 2.0."),
+    Reason.STATUS_NOT_SUCCESS: _untrusted(
+        "The IdP answered with an error status instead of an assertion; Entra's sign-in log of the same time says why.",
+        fixer=Fixer.TENANT_ADMIN,
+    ),
+    Reason.ASSERTION_MISSING: _untrusted("The response says Success and holds no assertion."),
+    Reason.ENCRYPTION_UNEXPECTED: _untrusted(
+        "The assertion is encrypted and this tenant has no decryption key. In Entra: Token encryption, deactivate.",
+        fixer=Fixer.TENANT_ADMIN,
+    ),
+    Reason.SIGNATURE_MISSING: _untrusted(
+        "The part that this tenant requires to be signed is not. In Entra: SAML Certificates, Signing Option.",
+        fixer=Fixer.TENANT_ADMIN,
+    ),
+    Reason.SIGNATURE_SHAPE: _untrusted("The XML signature is not the one shape that SAML prescribes; the log names the part."),
+    Reason.ALGORITHM_NOT_ALLOWED: _untrusted(
+        "Signed with an algorithm that is not allowed. In Entra: SAML Certificates, Signing Algorithm SHA-256.",
+        fixer=Fixer.TENANT_ADMIN,
+    ),
+    Reason.SIGNATURE_INVALID: _untrusted(
+        "No certificate of this tenant verifies the signature: the message was changed, or Entra signs with a new certificate. "
+        "Give us Entra's Federation Metadata XML again.",
+        fixer=Fixer.TENANT_ADMIN,
+    ),
+    Reason.CERTIFICATE_EXPIRED: _untrusted(
+        "Signed with a certificate that has expired or is not valid yet. In Entra: SAML Certificates, New Certificate, make it "
+        "active, then give us the new Federation Metadata XML.",
+        fixer=Fixer.TENANT_ADMIN,
+    ),
+    Reason.ISSUER_MISMATCH: _setup("The Issuer is not the Microsoft Entra Identifier that this tenant is configured with."),
+    Reason.TENANT_MISMATCH: _setup(
+        "The tenantid claim is missing, or is not the directory that this tenant is configured with."
+    ),
+    Reason.DESTINATION_MISMATCH: _setup(
+        "The Response's Destination is not our Reply URL. In Entra: Basic SAML Configuration, Reply URL."
+    ),
+    Reason.RECIPIENT_MISMATCH: _setup(
+        "The assertion's Recipient is not our Reply URL. In Entra: Basic SAML Configuration, Reply URL."
+    ),
+    Reason.AUDIENCE_MISMATCH: _setup(
+        "The assertion's Audience is not our Identifier. In Entra: Basic SAML Configuration, Identifier (Entity ID)."
+    ),
+    Reason.UNSOLICITED: _person(
+        "This sign-in was started outside this app. Please start here instead.",
+        "The assertion answers no request of ours, and this tenant does not accept sign-ins that Entra starts. In Entra: Basic "
+        "SAML Configuration, fill in Sign on URL with our login address.",
+        fixer=Fixer.TENANT_ADMIN,
+    ),
+    Reason.REQUEST_UNKNOWN: _person(
+        _NOT_TRUSTED, "InResponseTo names no request that we made for this tenant.", fixer=Fixer.NOBODY
+    ),
+    Reason.REQUEST_EXPIRED: _person(_TOO_LATE, "More than 15 minutes passed between our request and the answer."),
+    Reason.IN_RESPONSE_TO_MISMATCH: _person(
+        _NOT_TRUSTED, "The Response's InResponseTo differs from the assertion's.", fixer=Fixer.NOBODY
+    ),
+    Reason.REAUTHENTICATION_MISSING: _person(
+        "This page asks you to sign in afresh, and your organisation's sign-in service did not do so. Please try again.",
+        "ForceAuthn was asked for and AuthnInstant is older than the request.",
+        fixer=Fixer.TENANT_ADMIN,
+    ),
+    Reason.TIME_MALFORMED: _setup("A time in the assertion is missing, or not UTC in the form 2026-11-22T09:00:00Z."),
+    Reason.VALIDITY_TOO_LONG: _setup(
+        "The assertion says it is valid for longer than 24 hours and 15 minutes. In Entra: token lifetime policy."
+    ),
+    Reason.NOT_YET_VALID: _person(
+        _OURS, "The assertion lies in the future: our clock or the IdP's is wrong.", fixer=Fixer.OPERATOR
+    ),
+    Reason.EXPIRED: _person(_TOO_LATE, "The assertion reached us after its NotOnOrAfter."),
+    Reason.SESSION_EXPIRED: _person(_TOO_LATE, "The assertion's SessionNotOnOrAfter has passed."),
+    Reason.CONDITION_UNKNOWN: _setup("The assertion sets a condition that we do not know, and so cannot meet."),
+    Reason.CONFIRMATION_INVALID: _setup("The subject confirmation is not one plain bearer confirmation without NotBefore."),
+    Reason.NAME_ID_MISSING: _setup("The subject has no NameID. In Entra: Attributes & Claims, Unique User Identifier."),
+    Reason.ATTRIBUTE_LIMITS: _setup("More claims, values or longer values than are accepted; the log names which."),
+    Reason.ATTRIBUTE_DUPLICATE: _setup(
+        "A claim name occurs twice. In Entra: Attributes & Claims. Or set join_duplicate_attributes for this tenant."
+    ),
+    Reason.LIBRARY_REFUSED: _person(
+        _NOT_TRUSTED, "python3-saml refused what our own checks accepted. Please report this.", fixer=Fixer.OPERATOR
+    ),
+    Reason.REPLAYED: _person(
+        "This sign-in has been used already. Please start again.",
+        "The same assertion, or a second one for the same request, was posted again: a reload, the back button, or a replay.",
+    ),
+    Reason.SUBJECT_MISSING: _setup(
+        "The claim that identifies people (identity.source of the mapping) is missing, blank, repeated or not in its form."
+    ),
+    Reason.SUBJECT_TRANSIENT: _setup(
+        "identity.source is NameID and the NameID is transient: it is another one at each sign-in. In Entra: Attributes & "
+        "Claims, Unique User Identifier, choose Persistent."
+    ),
+    Reason.REQUIRED_CLAIM_MISSING: _person(
+        "Your organisation's sign-in service left out something this app needs to know about you.",
+        "A required field got no value; the log names the claims wanted and received. In Entra: Attributes & Claims, or the "
+        "person's properties.",
+        fixer=Fixer.TENANT_ADMIN,
+    ),
+    Reason.VALUE_INVALID: _person(
+        "Your organisation's sign-in service sent something about you that this app cannot use.",
+        "A value does not fit its field (type, length, map); the log names the field.",
+        fixer=Fixer.TENANT_ADMIN,
+    ),
+    Reason.MULTIPLE_VALUES: _person(
+        "Your organisation's sign-in service sent something about you that this app cannot use.",
+        "A field that takes one value got several; the log names the field.",
+        fixer=Fixer.TENANT_ADMIN,
+    ),
+    Reason.DOMAIN_NOT_ALLOWED: _person(
+        "Your e-mail address is not in a domain that your organisation has registered with this app.",
+        "The e-mail address lies outside the tenant's proven domains, and e-mail is unique over all tenants here.",
+        fixer=Fixer.OPERATOR,
+    ),
+    Reason.VALUE_CONFLICT: _person(
+        "Another account here already uses something that belongs to you, such as your e-mail address.",
+        "A value that must be unique belongs to another user already; the log names the field.",
+        fixer=Fixer.OPERATOR,
+        status=409,
+    ),
+    Reason.USER_INACTIVE: _person(
+        "Your account here is switched off.",
+        "The user is inactive in the app. Signing in never reactivates anybody.",
+        fixer=Fixer.OPERATOR,
+    ),
+    Reason.USER_OUTSIDE_TENANT: _person(
+        "Your account here belongs to another organisation.",
+        "The user that this person is linked to no longer carries this tenant's tenant_fields.",
+        fixer=Fixer.OPERATOR,
+    ),
+    Reason.HOST_REFUSED: _person(
+        "This app could not accept what your organisation's sign-in service says about you.",
+        "A validator or event of the app's user model raised an error; the log names its class.",
+        fixer=Fixer.OPERATOR,
+    ),
+    Reason.SAVE_FAILED: _person(
+        _OURS, "The database refused the user record; the log names the constraint's kind.", fixer=Fixer.OPERATOR, status=409
+    ),
+    Reason.DATABASE_UNAVAILABLE: _person(
+        "Our database cannot be reached. Please try again in a moment.",
+        "The database could not be reached or is locked.",
+        fixer=Fixer.OPERATOR,
+        status=503,
+    ),
+    Reason.BROWSER_MISMATCH: _person(
+        "This sign-in was not started in this browser, or cookies are blocked. Please allow cookies and start again.",
+        "The cookie that login set did not come back: another browser, blocked cookies, or somebody else's response.",
+    ),
+    Reason.HANDOVER_USED: _person(
+        "This sign-in has been used already. Please start again.", "The second step was opened a second time."
+    ),
+    Reason.USER_GONE: _person(
+        "Your account here is no longer available.",
+        "The user was deleted or switched off between the two steps of the sign-in.",
+        fixer=Fixer.OPERATOR,
+    ),
+    Reason.LOGIN_REFUSED: _person(
+        "This app did not accept the sign-in.", "Flask-Login's login_user refused the user.", fixer=Fixer.OPERATOR
+    ),
+    Reason.TENANT_UNKNOWN: _person(
+        "There is no such organisation here.", "No tenant has this slug.", fixer=Fixer.PERSON, status=404
+    ),
+    Reason.TENANT_DISABLED: _person(
+        "Sign-in is switched off for your organisation.", "The tenant is disabled in the settings.", fixer=Fixer.OPERATOR
+    ),
+    Reason.TENANT_NOT_CONNECTED: _person(
+        "Sign-in is not set up for your organisation yet.",
+        "The tenant has no idp section: give it Entra's Federation Metadata XML.",
+        fixer=Fixer.OPERATOR,
+    ),
+    Reason.NOT_A_NAVIGATION: _person(
+        "Please open this page in a browser window.",
+        "A script or an embedded resource asked for the login page; only a navigation may.",
+        fixer=Fixer.OPERATOR,
+        status=401,
+    ),
+}
+
+
+class SamlJitError(Exception):
+    """Base of all errors of this package. `str(error)` is safe to show to anyone; `detail` is for log and admins only.
+
+    `detail` names elements, fields, claims or classes, never a claim's value and no XML.
+    """
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(CATALOGUE[reason].person)
+        self.reason = reason
+        self.detail = detail
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.reason.value!r}, {self.detail!r})"
+
+
+class AssertionRejected(SamlJitError):
+    """What the ACS received is not an assertion that this tenant's IdP made for us, now. Raised by the validator alone.
+
+    `verified` says whether a signature of the tenant's IdP had been verified by then; `unverified_request_id` is the InResponseTo
+    that was read, if any: a claim of whoever sent the message, good for a "try again" link once it authenticates itself.
+    """
+
+    def __init__(
+        self, reason: Reason, detail: str = "", *, verified: bool = False, unverified_request_id: str | None = None
+    ) -> None:
+        super().__init__(reason, detail)
+        self.verified = verified
+        self.unverified_request_id = unverified_request_id
+
+
+class ProvisioningRefused(SamlJitError):
+    """A genuine assertion whose person may not be created, updated or signed in."""
+
+
+class SignInRefused(SamlJitError):
+    """A sign-in that ends before or after the assertion: no such tenant, another browser, a used hand-over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of a settings or mapping document: where (JSON path), which (stable code), what, and what to write instead."""
+
+    path: str
+    code: str
+    message: str
+    hint: str = ""
+    is_warning: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" + (f" {self.hint}" if self.hint else "")
+
+
+class ConfigError(Exception):
+    """Settings, mapping or mount that cannot work. Lists every problem at once; nothing was started."""
+
+    def __init__(self, problems: tuple[Problem, ...] | list[Problem]) -> None:
+        self.problems = tuple(problems)
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(f"samljit cannot start, {len(self.problems)} problem(s):\n{lines}")
+
+
+def catalogue_markdown() -> str:
+    """The error catalogue as a Markdown table, for the documentation; a test holds the two together."""
+    rows = ["| reason | HTTP | what it means | who fixes it |", "| --- | --- | --- | --- |"]
+    rows += [f"| `{reason}` | {row.status} | {row.admin} | {row.fixer} |" for reason, row in CATALOGUE.items()]
+    return "\n".join(rows) + "\n"

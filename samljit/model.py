@@ -1,0 +1,327 @@
+"""The nouns, as frozen data. No I/O, no library types: every layer above may hold these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+from samljit.errors import Reason
+
+# --- what a tenant is -------------------------------------------------------------------------------------------------
+
+
+class RequireSignature(StrEnum):
+    """Which part of a response must carry a valid signature (trust: 15)."""
+
+    ASSERTION_OR_RESPONSE = "assertion_or_response"
+    ASSERTION = "assertion"
+    RESPONSE = "response"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One X.509 certificate that an IdP may sign with. `fingerprint` is the SHA-256 of the DER bytes in lower-case hex."""
+
+    der: bytes = field(repr=False)
+    fingerprint: str
+    subject: str
+    not_before: datetime
+    not_after: datetime
+
+    def is_in_date(self, now: datetime) -> bool:
+        return self.not_before <= now <= self.not_after
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityProvider:
+    """The IdP of one tenant: exactly what may be trusted, taken from its metadata or typed by the operator."""
+
+    entity_id: str
+    sso_url: str
+    certificates: tuple[Certificate, ...]
+    slo_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One customer of the host app: one IdP, one SP entity ID, one ACS, one mapping.
+
+    `id` is the immutable UUID that every stored row refers to; `revision` changes whenever anything else here does, so that
+    prepared keys and settings may be kept by it. `expected_audience` is the entity ID, or its `spn:` form where it is no URI.
+    """
+
+    id: UUID
+    slug: str
+    name: str
+    enabled: bool
+    revision: str
+    preset: str
+    entity_id: str
+    acs_url: str
+    metadata_url: str
+    idp: IdentityProvider | None
+    mapping: MappingRules
+    entra_tenant_id: str | None = None
+    domains: tuple[str, ...] = ()
+    require_signature: RequireSignature = RequireSignature.ASSERTION_OR_RESPONSE
+    accept_expired_certificates: bool = False
+    join_duplicate_attributes: bool = False
+    name_id_format: str | None = None
+
+    @property
+    def expected_audience(self) -> str:
+        """Entra sends `spn:<id>` as audience where the Identifier is no URI (single-sign-on-saml-protocol)."""
+        return self.entity_id if ":" in self.entity_id else f"spn:{self.entity_id}"
+
+
+# --- what a sign-in is ------------------------------------------------------------------------------------------------
+
+
+class Purpose(StrEnum):
+    SIGN_IN = "sign_in"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRequest:
+    """What a self-authenticating request ID says, once its HMAC was found good."""
+
+    id: str
+    nonce: str
+    issued_at: datetime
+    purpose: Purpose = Purpose.SIGN_IN
+    draft_revision: int = 0
+    force_authn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NameId:
+    value: str = field(repr=False)
+    format: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """A genuine assertion: signed by the tenant's IdP, for us, now. Only `samljit.saml` builds one.
+
+    `claims` maps each claim name to its values in document order, as signed (not trimmed). `hash` is the SHA-256 of the
+    assertion's ID in hex. `usable_until` is how long a replay must be remembered.
+    """
+
+    id: str
+    hash: str
+    issuer: str
+    name_id: NameId
+    claims: Mapping[str, tuple[str, ...]] = field(repr=False)
+    request: PendingRequest | None
+    usable_until: datetime
+    authn_instant: datetime
+    session_index: str | None = None
+    session_not_on_or_after: datetime | None = None
+    authn_context: str | None = None
+    certificate_fingerprint: str = ""
+
+
+# --- what a mapping is ------------------------------------------------------------------------------------------------
+
+
+class SyncMode(StrEnum):
+    ALWAYS = "always"
+    ON_CREATE = "on_create"
+    IF_EMPTY = "if_empty"
+
+
+class OnMissing(StrEnum):
+    KEEP = "keep"
+    CLEAR = "clear"
+
+
+class Multi(StrEnum):
+    FIRST = "first"
+    ALL = "all"
+    JOIN = "join"
+    SINGLE = "single"
+
+
+class ValueType(StrEnum):
+    STRING = "string"
+    BOOLEAN = "boolean"
+    INTEGER = "integer"
+    DATE = "date"
+    LIST = "list"
+
+
+@dataclass(frozen=True, slots=True)
+class UserColumn:
+    """A column of the host's user record, as its mapped class declares it. `length` is in characters, None where unbounded."""
+
+    name: str
+    type: ValueType | None  # None: a type that claims cannot fill
+    nullable: bool = True
+    unique: bool = False
+    length: int | None = None
+    has_default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UserShape:
+    """What samljit was told about the host's user class. `protected` names columns that no mapping may target."""
+
+    columns: Mapping[str, UserColumn]
+    protected: frozenset[str]
+    email_field: str | None = None
+    active_field: str | None = None
+
+
+Transform = Callable[[str], "list[str]"]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRule:
+    """One target of the mapping document, checked and resolved.
+
+    `sources` are full claim names in order of preference (aliases already resolved). `template` is the raw text, `template_parts`
+    its pieces: (literal text, claim name or None). Exactly one of sources, template_parts and `has_value` is used.
+    """
+
+    target: str
+    type: ValueType
+    sources: tuple[str, ...] = ()
+    template_parts: tuple[tuple[str, str | None], ...] = ()
+    value: Any = None
+    has_value: bool = False
+    transforms: tuple[Transform, ...] = ()
+    multi: Multi = Multi.FIRST
+    separator: str = ", "
+    required: bool = False
+    default: Any = None
+    has_default: bool = False
+    sync_mode: SyncMode = SyncMode.ALWAYS
+    on_missing: OnMissing = OnMissing.KEEP
+
+
+@dataclass(frozen=True, slots=True)
+class MappingRules:
+    """A mapping document that was checked against the host's columns: ready to plan with.
+
+    `identity_source` is the full claim name of the subject, or `NameID`.
+    """
+
+    identity_source: str
+    fields: tuple[FieldRule, ...] = ()
+
+
+# --- what is decided --------------------------------------------------------------------------------------------------
+
+
+class Outcome(StrEnum):
+    CREATE = "create"
+    UPDATE = "update"
+    UNCHANGED = "unchanged"
+    REFUSE = "refuse"
+
+
+class FieldAction(StrEnum):
+    SET = "set"
+    UNCHANGED = "unchanged"
+    KEPT = "kept"
+    CLEARED = "cleared"
+    BLOCKED = "blocked"
+    REFUSED = "refused"
+
+
+class FieldWhy(StrEnum):
+    """Why a field was decided as it was. Stored: never renamed."""
+
+    CLAIM = "claim"
+    CONSTANT = "constant"
+    DEFAULT = "default"
+    SAME = "same"
+    MISSING = "missing"
+    CREATE_ONLY = "create_only"
+    NOT_EMPTY = "not_empty"
+    PROTECTED = "protected"
+    REQUIRED = "required"
+    INVALID = "invalid"
+    SEVERAL = "several"
+    DOMAIN = "domain"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDecision:
+    """What one sign-in does to one field. `source` names the claim that was used, if any; `detail` explains, without values."""
+
+    field: str
+    action: FieldAction
+    why: FieldWhy
+    source: str | None = None
+    old: Any = field(default=None, repr=False)
+    new: Any = field(default=None, repr=False)
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a sign-in would write, decided before anything is written. `values` holds only what changes (all, when creating)."""
+
+    outcome: Outcome
+    decisions: tuple[FieldDecision, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    reason: Reason | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingUser:
+    """The host's user as it stands: key, active flag, and the present values of the mapped fields."""
+
+    id: Any
+    is_active: bool
+    values: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The stable id a person is known by. `key` is the hash under which the identity is stored, `value` what it stands for."""
+
+    key: str
+    tenant_id: UUID
+    issuer: str
+    source: str
+    value: str = field(repr=False)
+
+
+class Stage(StrEnum):
+    """How far a sign-in came."""
+
+    LOGIN = "login"
+    ACS = "acs"
+    PROVISION = "provision"
+    FINISH = "finish"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to sign in, good or bad: one row of the sign-in log. Never holds a claim value."""
+
+    reference: str
+    tenant_id: UUID | None
+    at: datetime
+    stage: Stage
+    outcome: Outcome
+    reason: Reason | None = None
+    detail: str = ""
+    user_id: Any = None
+    subject_key: str | None = None
+    request_nonce: str | None = None
+    claim_names: tuple[str, ...] = ()
+    decisions: tuple[FieldDecision, ...] = ()
+    browser: str = ""
+    count: int = 1
+    finished_at: datetime | None = None

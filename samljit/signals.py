@@ -1,0 +1,22 @@
+"""Signals, sent after commit with the Flask app as sender. Connect with `@signed_in.connect_via(app)`.
+
+| signal | sent | keywords |
+| --- | --- | --- |
+| `user_created` | a sign-in made a user | `user_id, tenant (slug), reference, decisions` |
+| `user_updated` | a sign-in changed a user | the same |
+| `signed_in` | the session began | `user_id, tenant, reference` |
+| `sign_in_refused` | a sign-in was refused | `reason (Reason), tenant (slug or None), reference` |
+
+`decisions` are `samljit.model.FieldDecision`, with old and new values: keep them out of logs.
+"""
+
+from __future__ import annotations
+
+from blinker import Namespace
+
+_signals = Namespace()
+
+user_created = _signals.signal("samljit.user_created")
+user_updated = _signals.signal("samljit.user_updated")
+signed_in = _signals.signal("samljit.signed_in")
+sign_in_refused = _signals.signal("samljit.sign_in_refused")

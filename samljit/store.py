@@ -1,0 +1,64 @@
+"""What provisioning needs from a database, as protocols. There is deliberately no way to delete or deactivate a user here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from samljit.model import Attempt, ExistingUser, Subject, Tenant
+
+
+class Replayed(Exception):
+    """The assertion, or another one for the same request, has been consumed already."""
+
+
+class WriteConflict(Exception):
+    """A constraint of the database refused a write: somebody else may have been faster. The transaction is void."""
+
+
+class HostRefused(Exception):
+    """A validator or event of the host's user model raised. `str()` names the error's class, no value."""
+
+
+class Unavailable(Exception):
+    """The database cannot be reached, is locked, or broke off. The transaction is void."""
+
+
+class Transaction(Protocol):
+    """One sign-in's transaction. Leaving its context without an exception commits; an exception rolls all of it back."""
+
+    def consume(self, *, tenant_id: UUID, assertion_hash: str, request_nonce: str | None, expires: datetime) -> None:
+        """Remembers an assertion and its request as used. The first statement of the transaction. Raises: Replayed."""
+
+    def find_user(self, subject: Subject, *, tenant: Tenant) -> ExistingUser | None:
+        """The user linked to this subject, or None where there is no such identity. Raises: ProvisioningRefused
+        (user_outside_tenant) where the linked user does not carry the tenant's fields."""
+
+    def create_user(self, values: Mapping[str, Any], *, tenant: Tenant, subject: Subject, now: datetime) -> Any:
+        """Makes a user with these values and the tenant's fields, links the subject to it, gives its key.
+        Raises: WriteConflict, HostRefused."""
+
+    def update_user(self, user_id: Any, values: Mapping[str, Any]) -> None:
+        """Writes just these columns of the user found before. Raises: WriteConflict, HostRefused."""
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        """Writes the log row of this sign-in, in the same transaction."""
+
+
+class Store(Protocol):
+    """The database of the host, as far as provisioning knows it. Every method may raise Unavailable."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """A transaction of its own, apart from the host's session."""
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        """Writes a log row in a transaction of its own."""
+
+    def find_conflict(self, values: Mapping[str, Any], *, tenant: Tenant, besides: Any = None) -> str | None:
+        """Names the unique field that holds one of these values for another user than `besides`, if any."""
+
+    def find_subject_user(self, subject: Subject) -> Any:
+        """The key of the user whom this subject is linked to, or None."""
