@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -261,8 +262,8 @@ class FieldDecision:
     action: FieldAction
     why: FieldWhy
     source: str | None = None
-    old: Any = field(default=None, repr=False)
-    new: Any = field(default=None, repr=False)
+    old: Any = dataclasses.field(default=None, repr=False)
+    new: Any = dataclasses.field(default=None, repr=False)
     detail: str = ""
 
 
