@@ -160,7 +160,11 @@ class ValueType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UserColumn:
-    """A column of the host's user record, as its mapped class declares it. `length` is in characters, None where unbounded."""
+    """A column of the host's user record, as its mapped class declares it.
+
+    `length` is in characters, None where unbounded; `bits` is the size of an integer column. `has_default` says that the column
+    is filled when the mapping does not: by the mapped class, the database, or samljit itself.
+    """
 
     name: str
     type: ValueType | None  # None: a type that claims cannot fill
@@ -168,6 +172,7 @@ class UserColumn:
     unique: bool = False
     length: int | None = None
     has_default: bool = False
+    bits: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,15 +185,17 @@ class UserShape:
     active_field: str | None = None
 
 
-Transform = Callable[[str], "list[str]"]
+# Gives what becomes of one claim value: one value, several, or none ([]). Raises ValueError for a value it cannot use.
+Transform = Callable[[str], "str | list[str]"]
 
 
 @dataclass(frozen=True, slots=True)
 class FieldRule:
     """One target of the mapping document, checked and resolved.
 
-    `sources` are full claim names in order of preference (aliases already resolved). `template` is the raw text, `template_parts`
-    its pieces: (literal text, claim name or None). Exactly one of sources, template_parts and `has_value` is used.
+    `sources` are full claim names in order of preference (aliases already resolved). `template_parts` are the pieces of a
+    template: (literal text, name of the claim that follows it or None). Exactly one of sources, template_parts and `has_value`
+    is used. `value` and `default` are in the column's own type already.
     """
 
     target: str
@@ -324,5 +331,5 @@ class Attempt:
     claim_names: tuple[str, ...] = ()
     decisions: tuple[FieldDecision, ...] = ()
     browser: str = ""
-    count: int = 1
+    times: int = 1
     finished_at: datetime | None = None

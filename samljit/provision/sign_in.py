@@ -1,0 +1,145 @@
+"""One sign-in, from a genuine assertion to a committed user record: consume, plan, apply, log, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from samljit.errors import ProvisioningRefused, Reason
+from samljit.model import Assertion, Attempt, ExistingUser, Outcome, Plan, Stage, Subject, Tenant, UserShape
+from samljit.provision.plan import plan_sign_in
+from samljit.provision.subject import subject_of
+from samljit.store import HostRefused, Replayed, Store, Transaction, WriteConflict
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What one sign-in did, as committed. `attempt` is its row in the log."""
+
+    attempt: Attempt
+    user_id: Any
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What stays the same when the transaction has to be run again."""
+
+    tenant: Tenant
+    assertion: Assertion
+    shape: UserShape
+    subject: Subject
+    now: datetime
+    browser: str
+    email_domains: tuple[str, ...] | None
+
+
+def provision(
+    store: Store,
+    *,
+    tenant: Tenant,
+    assertion: Assertion,
+    shape: UserShape,
+    now: datetime,
+    browser: str,
+    email_domains: tuple[str, ...] | None,
+    new_reference: Callable[[], str],
+) -> SignIn:
+    """Creates, updates or leaves alone the user of a genuine assertion, and uses the assertion up, all or nothing.
+
+    Where the database refuses a write, somebody else may have been faster (two first sign-ins at once): all of it is rolled back and
+    run once again. The identity is there now, and it becomes an update; else the field in conflict is named.
+    `email_domains` are the only domains an e-mail may lie in, None for any.
+    Raises: ProvisioningRefused; store.Unavailable.
+    """
+    job = _Job(tenant, assertion, shape, subject_of(assertion, tenant=tenant), now, browser, email_domains)
+    try:
+        try:
+            return _run(store, job, reference=new_reference())
+        except _NotWritten:
+            return _run(store, job, reference=new_reference())
+    except Replayed:
+        raise ProvisioningRefused(Reason.REPLAYED) from None
+    except HostRefused as refused:
+        raise ProvisioningRefused(Reason.HOST_REFUSED, str(refused)) from None
+    except _NotWritten as void:
+        raise _name_conflict(store, job, void) from None
+
+
+class _NotWritten(Exception):
+    """The transaction is void, because the database refused what this plan wanted to write."""
+
+    def __init__(self, plan: Plan | None, *, user_id: Any, cause: str) -> None:
+        super().__init__(cause)
+        self.plan = plan
+        self.user_id = user_id
+
+
+def _run(store: Store, job: _Job, *, reference: str) -> SignIn:
+    plan: Plan | None = None
+    user: ExistingUser | None = None
+    try:
+        with store.transaction() as transaction:
+            _consume(transaction, job)
+            user = transaction.find_user(job.subject, tenant=job.tenant)
+            plan = plan_sign_in(
+                job.assertion.claims,
+                name_id=job.assertion.name_id,
+                mapping=job.tenant.mapping,
+                shape=job.shape,
+                user=user,
+                email_domains=job.email_domains,
+            )
+            user_id = _apply(transaction, job, plan=plan, user=user)
+            attempt = _log_row(job, plan, user_id=user_id, reference=reference)
+            transaction.add_attempt(attempt)
+            return SignIn(attempt, user_id, plan)
+    except WriteConflict as conflict:
+        raise _NotWritten(plan, user_id=user.id if user else None, cause=str(conflict)) from None
+
+
+def _consume(transaction: Transaction, job: _Job) -> None:
+    request = job.assertion.request
+    transaction.consume(
+        tenant_id=job.tenant.id,
+        assertion_hash=job.assertion.hash,
+        request_nonce=request.nonce if request else None,
+        expires=job.assertion.usable_until,
+    )
+
+
+def _apply(transaction: Transaction, job: _Job, *, plan: Plan, user: ExistingUser | None) -> Any:
+    """Writes what the plan says and nothing else; gives the user's key."""
+    if plan.outcome is Outcome.REFUSE:
+        raise ProvisioningRefused(plan.reason or Reason.VALUE_INVALID, plan.detail)
+    if user is None:
+        return transaction.create_user(plan.values, tenant=job.tenant, subject=job.subject, now=job.now)
+    if plan.outcome is Outcome.UPDATE:
+        transaction.update_user(user.id, plan.values)
+    return user.id
+
+
+def _log_row(job: _Job, plan: Plan, *, user_id: Any, reference: str) -> Attempt:
+    return Attempt(
+        reference=reference,
+        tenant_id=job.tenant.id,
+        at=job.now,
+        stage=Stage.PROVISION,
+        outcome=plan.outcome,
+        user_id=user_id,
+        subject_key=job.subject.key,
+        request_nonce=job.assertion.request.nonce if job.assertion.request else None,
+        claim_names=tuple(job.assertion.claims),
+        decisions=plan.decisions,
+        browser=job.browser,
+    )
+
+
+def _name_conflict(store: Store, job: _Job, void: _NotWritten) -> ProvisioningRefused:
+    if void.plan is not None:
+        name = store.find_conflict(void.plan.values, tenant=job.tenant, besides=void.user_id)
+        if name is not None:
+            return ProvisioningRefused(Reason.VALUE_CONFLICT, f"field {name}")
+    return ProvisioningRefused(Reason.SAVE_FAILED, str(void))

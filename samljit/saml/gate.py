@@ -1,0 +1,157 @@
+"""The gate: bytes in, one hardened parse, and only the one known shape goes on. Before any cryptography (trust: 2 to 7).
+
+python3-saml and xmlsec dereference files, run transforms and decrypt before they verify anything, so nothing may reach them that has
+not passed here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+
+from lxml import etree
+from lxml.etree import _Element
+
+from samljit.errors import AssertionRejected, Reason
+from samljit.saml.names import SUCCESS, ds, saml, samlp
+from samljit.saml.shape import RESPONSE, check_shape
+
+MAX_XML = 256 * 1024  # bytes, decoded
+MAX_ELEMENTS = 4000
+MAX_QUOTES = 20_000  # two to an attribute; attributes are counted before the parser has to
+MAX_ID = 256
+
+_WHITE_SPACE = re.compile(r"[ \t\r\n]+")
+_DECLARATION = re.compile(rb"<\?xml[ \t\r\n][^<>?]{0,100}\?>")
+_ENCODING = re.compile(rb"encoding[ \t\r\n]*=[ \t\r\n]*[\"']([^\"']*)[\"']")
+_NCNAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedResponse:
+    """A response of the right shape, of which nothing has been verified. `root` and what hangs below it belong to its holder."""
+
+    root: _Element
+    assertion: _Element
+    response_signature: _Element | None
+    assertion_signature: _Element | None
+
+
+def decode_response(text: str) -> bytes:
+    """Decodes the SAMLResponse form field: strict base64 after white space is taken out, no deflate, 256 KiB at most.
+
+    Raises: AssertionRejected (not_base64, xml_limits).
+    """
+    packed = _WHITE_SPACE.sub("", text)
+    if len(packed) > (MAX_XML * 4) // 3 + 4:
+        raise AssertionRejected(Reason.XML_LIMITS, "decoded size")
+    try:
+        decoded = base64.b64decode(packed, validate=True)
+    except (binascii.Error, ValueError):
+        raise AssertionRejected(Reason.NOT_BASE64) from None
+    if len(decoded) > MAX_XML:
+        raise AssertionRejected(Reason.XML_LIMITS, "decoded size")
+    return decoded
+
+
+def parse(xml: bytes) -> _Element:
+    """Parses once, resolving nothing. Raises: AssertionRejected (xml_malformed, xml_forbidden, xml_limits)."""
+    _check_bytes(xml)
+    # Every switch is written out, also where it is the default: this is the only parser that reads what a stranger sent.
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        load_dtd=False,
+        dtd_validation=False,
+        attribute_defaults=False,
+        no_network=True,
+        huge_tree=False,
+        recover=False,
+        remove_comments=False,
+        remove_pis=False,
+        remove_blank_text=False,
+        strip_cdata=False,
+        ns_clean=False,
+        collect_ids=False,
+    )
+    try:
+        root = etree.fromstring(xml, parser)
+    except (etree.XMLSyntaxError, ValueError):
+        raise AssertionRejected(Reason.XML_MALFORMED) from None
+    tree = root.getroottree()
+    if tree.docinfo.internalDTD is not None or root.getprevious() is not None or root.getnext() is not None:
+        raise AssertionRejected(Reason.XML_FORBIDDEN, "something outside the root element")
+    _check_nodes(root)
+    return root
+
+
+def _check_bytes(xml: bytes) -> None:
+    """What can be told without a parser: UTF-8, and no markup but elements.
+
+    A "<" cannot stand in text or in attribute values, so after the XML declaration every "<!" is a DOCTYPE, comment or CDATA section
+    and every "<?" a processing instruction. The parser never gets to see an entity.
+    """
+    if len(xml) > MAX_XML:
+        raise AssertionRejected(Reason.XML_LIMITS, "size")
+    try:
+        xml.decode("utf-8")
+    except UnicodeDecodeError:
+        raise AssertionRejected(Reason.XML_MALFORMED, "not UTF-8") from None
+    body = xml.removeprefix(b"\xef\xbb\xbf")
+    if declaration := _DECLARATION.match(body):
+        encoding = _ENCODING.search(declaration[0])
+        if encoding and encoding[1].lower() not in (b"utf-8", b"us-ascii"):
+            raise AssertionRejected(Reason.XML_MALFORMED, "not UTF-8")
+        body = body[declaration.end() :]
+    if b"<!" in body or b"<?" in body:
+        raise AssertionRejected(Reason.XML_FORBIDDEN, "a DOCTYPE, comment, CDATA section or processing instruction")
+    if body.count(b"<") > 2 * MAX_ELEMENTS or body.count(b'"') + body.count(b"'") > MAX_QUOTES:
+        raise AssertionRejected(Reason.XML_LIMITS, "elements or attributes")
+
+
+def _check_nodes(root: _Element) -> None:
+    """Nothing but elements, and no relative namespace name: canonical XML is not defined for those (C14N 1.0 section 1.3)."""
+    for _, found in etree.iterwalk(root, events=("start-ns", "comment", "pi")):
+        if not isinstance(found, tuple):
+            raise AssertionRejected(Reason.XML_FORBIDDEN, "a comment or processing instruction")
+        if not _ABSOLUTE.match(found[1]):
+            raise AssertionRejected(Reason.XML_FORBIDDEN, "a relative namespace name")
+
+
+def read_response(root: _Element) -> UnverifiedResponse:
+    """Holds a parsed document against the one known shape.
+
+    Raises: AssertionRejected (not_a_response, shape_unexpected, signature_shape, status_not_success, ...).
+    """
+    if root.tag != samlp("Response"):
+        raise AssertionRejected(Reason.NOT_A_RESPONSE)
+    if root.find(saml("EncryptedAssertion")) is not None:
+        raise AssertionRejected(Reason.ENCRYPTION_UNEXPECTED)
+    check_shape(root, RESPONSE)
+    # a refusal of the IdP holds no assertion, so the status comes first (trust: 25); unsigned it can only refuse (16)
+    status = root.find(samlp("Status"))[0].get("Value")
+    if status != SUCCESS:
+        raise AssertionRejected(Reason.STATUS_NOT_SUCCESS)
+    assertion = root.find(saml("Assertion"))
+    if assertion is None:
+        raise AssertionRejected(Reason.ASSERTION_MISSING)
+    for element in (root, assertion):
+        if element.get("Version") != "2.0":
+            raise AssertionRejected(Reason.VERSION_UNSUPPORTED)
+    _check_ids(root.get("ID"), assertion.get("ID"))
+    return UnverifiedResponse(
+        root=root,
+        assertion=assertion,
+        response_signature=root.find(ds("Signature")),
+        assertion_signature=assertion.find(ds("Signature")),
+    )
+
+
+def _check_ids(*ids: str | None) -> None:
+    for value in ids:
+        if value is None or len(value) > MAX_ID or not _NCNAME.fullmatch(value):
+            raise AssertionRejected(Reason.SHAPE_UNEXPECTED, "ID missing or not an NCName")
+    if len(set(ids)) != len(ids):
+        raise AssertionRejected(Reason.SHAPE_UNEXPECTED, "the same ID twice")

@@ -1,0 +1,95 @@
+"""python3-saml's verdict, which is always required: the fence around the field's library, and what it is told (trust: 50, 51)."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+from urllib.parse import urlsplit
+
+from onelogin.saml2.response import OneLogin_Saml2_Response
+from onelogin.saml2.settings import OneLogin_Saml2_Settings
+
+from samljit.errors import AssertionRejected, Reason
+from samljit.model import RequireSignature, Tenant
+from samljit.saml.names import HTTP_POST, HTTP_REDIRECT
+
+
+class Library:
+    """python3-saml, set up once for one revision of one tenant.
+
+    It only ever sees messages that have passed the gate and whose signature has been verified, and it says yes or no: no value is read
+    from it. It judges times by the process's clock, not by a `now`.
+    """
+
+    def __init__(self, tenant: Tenant) -> None:
+        # "custom_base_path" keeps it from looking for keys beside its own package or the process's directory
+        self._settings = OneLogin_Saml2_Settings(settings=_settings(tenant), custom_base_path="/nonexistent/samljit/")
+        self._request = _request_data(tenant.acs_url)
+
+    def check(self, xml: bytes, *, request_id: str | None) -> None:
+        """Raises: AssertionRejected (library_refused), whatever the library raises: it lets all kinds of errors out."""
+        try:
+            response = OneLogin_Saml2_Response(self._settings, base64.b64encode(xml).decode("ascii"))
+            accepted = response.is_valid(self._request, request_id=request_id, raise_exceptions=True)
+        except Exception as error:
+            # its messages quote the response, so only the class and number go to the log
+            raise AssertionRejected(Reason.LIBRARY_REFUSED, f"{type(error).__name__} {getattr(error, 'code', '')}") from None
+        if accepted is not True:
+            raise AssertionRejected(Reason.LIBRARY_REFUSED)
+
+
+def _settings(tenant: Tenant) -> dict[str, Any]:
+    """A fresh dict with every security switch written out, also where it is the default."""
+    if tenant.idp is None:
+        raise ValueError(f"tenant {tenant.slug} is not connected")
+    certificates = [base64.b64encode(certificate.der).decode("ascii") for certificate in tenant.idp.certificates]
+    require = tenant.require_signature
+    return {
+        "strict": True,
+        "debug": False,
+        "sp": {
+            "entityId": tenant.expected_audience,
+            "assertionConsumerService": {"url": tenant.acs_url, "binding": HTTP_POST},
+            "NameIDFormat": "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified",
+            "x509cert": "",
+            "privateKey": "",
+        },
+        "idp": {
+            "entityId": tenant.idp.entity_id,
+            "singleSignOnService": {"url": tenant.idp.sso_url, "binding": HTTP_REDIRECT},
+            "x509certMulti": {"signing": certificates},
+        },
+        "security": {
+            "nameIdEncrypted": False,
+            "authnRequestsSigned": False,
+            "logoutRequestSigned": False,
+            "logoutResponseSigned": False,
+            "signMetadata": False,
+            "wantMessagesSigned": require in (RequireSignature.RESPONSE, RequireSignature.BOTH),
+            "wantAssertionsSigned": require in (RequireSignature.ASSERTION, RequireSignature.BOTH),
+            "wantNameId": True,
+            "wantNameIdEncrypted": False,
+            "wantAssertionsEncrypted": False,
+            "wantAttributeStatement": False,
+            "allowSingleLabelDomains": True,
+            "requestedAuthnContext": False,
+            "failOnAuthnContextMismatch": False,
+            "rejectUnsolicitedResponsesWithInResponseTo": True,
+            "rejectDeprecatedAlgorithm": True,
+            "allowRepeatAttributeName": tenant.join_duplicate_attributes,
+            "signatureAlgorithm": "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256",
+            "digestAlgorithm": "http://www.w3.org/2001/04/xmlenc#sha256",
+        },
+    }
+
+
+def _request_data(acs_url: str) -> dict[str, Any]:
+    """What the library takes for the current request: made from the configured URL, never from Host or X-Forwarded-*."""
+    parts = urlsplit(acs_url)
+    return {
+        "https": "on" if parts.scheme == "https" else "off",
+        "http_host": parts.netloc,
+        "script_name": parts.path,
+        "get_data": {},
+        "post_data": {},
+    }

@@ -1,0 +1,154 @@
+"""Reads the signed assertion: from the canonical bytes that a verified digest covers, parsed afresh, and from nothing else."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from lxml.etree import _Element
+
+from samljit.errors import AssertionRejected, Reason
+from samljit.model import NameId
+from samljit.saml.gate import parse
+from samljit.saml.names import XS, XSI, saml, samlp
+
+MAX_CLAIMS = 100
+MAX_VALUES = 1000
+MAX_VALUE = 4096  # characters
+
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d{1,7})?Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    method: str | None
+    recipient: str | None
+    in_response_to: str | None
+    not_before: str | None
+    not_on_or_after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedAssertion:
+    """The assertion as signed, before any of it has been judged. Times are still text: absent and malformed are faults to name."""
+
+    id: str
+    issuer: str
+    issuer_format: str | None
+    issue_instant: str | None
+    name_id: NameId | None
+    confirmations: tuple[Confirmation, ...]
+    not_before: str | None
+    not_on_or_after: str | None
+    audiences: tuple[tuple[str, ...], ...]
+    authn_instant: str | None
+    session_index: str | None
+    session_not_on_or_after: str | None
+    authn_context: str | None
+    attributes: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def read_assertion(canonical: bytes) -> SignedAssertion:
+    """Reads canonical bytes whose root is an Assertion, or a Response around one.
+
+    The bytes come from a tree that passed the gate, and canonical XML keeps its shape. Raises: AssertionRejected (attribute_limits,
+    shape_unexpected).
+    """
+    root = parse(canonical)
+    assertion = root if root.tag == saml("Assertion") else root.find(saml("Assertion"))
+    if assertion is None or (assertion is not root and root.tag != samlp("Response")):
+        raise AssertionRejected(Reason.ASSERTION_MISSING)
+    issuer, conditions, statement = (_get(assertion, name) for name in ("Issuer", "Conditions", "AuthnStatement"))
+    return SignedAssertion(
+        id=assertion.get("ID"),
+        issuer=issuer.text or "",
+        issuer_format=issuer.get("Format"),
+        issue_instant=assertion.get("IssueInstant"),
+        name_id=_read_name_id(_get(assertion, "Subject")),
+        confirmations=tuple(_read_confirmation(found) for found in _get(assertion, "Subject").findall(saml("SubjectConfirmation"))),
+        not_before=conditions.get("NotBefore"),
+        not_on_or_after=conditions.get("NotOnOrAfter"),
+        audiences=tuple(
+            tuple(audience.text or "" for audience in restriction) for restriction in conditions.findall(saml("AudienceRestriction"))
+        ),
+        authn_instant=statement.get("AuthnInstant"),
+        session_index=statement.get("SessionIndex"),
+        session_not_on_or_after=statement.get("SessionNotOnOrAfter"),
+        authn_context=_get(statement, "AuthnContext").findtext(saml("AuthnContextClassRef")),
+        attributes=_read_attributes(assertion.find(saml("AttributeStatement"))),
+    )
+
+
+def _get(parent: _Element, name: str) -> _Element:
+    found = parent.find(saml(name))
+    if found is None:
+        raise AssertionRejected(Reason.SHAPE_UNEXPECTED, f"{name} missing")
+    return found
+
+
+def _read_name_id(subject: _Element) -> NameId | None:
+    found = subject.find(saml("NameID"))
+    return None if found is None else NameId(found.text or "", found.get("Format"))
+
+
+def _read_confirmation(element: _Element) -> Confirmation:
+    data = element.find(saml("SubjectConfirmationData"))
+    attributes = {} if data is None else dict(data.attrib)
+    return Confirmation(
+        method=element.get("Method"),
+        recipient=attributes.get("Recipient"),
+        in_response_to=attributes.get("InResponseTo"),
+        not_before=attributes.get("NotBefore"),
+        not_on_or_after=attributes.get("NotOnOrAfter"),
+    )
+
+
+def _read_attributes(statement: _Element | None) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Every Attribute with its values, in order (trust: 29). An Attribute without values is as good as none."""
+    if statement is None:
+        return ()
+    if len(statement) > MAX_CLAIMS:
+        raise AssertionRejected(Reason.ATTRIBUTE_LIMITS, f"more than {MAX_CLAIMS} claims")
+    found = []
+    for attribute in statement:
+        name = attribute.get("Name")
+        if not name or len(name) > 1024:
+            raise AssertionRejected(Reason.ATTRIBUTE_LIMITS, "a claim without a name, or with a very long one")
+        if len(attribute) > MAX_VALUES:
+            raise AssertionRejected(Reason.ATTRIBUTE_LIMITS, f"more than {MAX_VALUES} values in {name[:200]}")
+        found.append((name, tuple(_read_value(value, name) for value in attribute)))
+    return tuple(found)
+
+
+def _read_value(element: _Element, name: str) -> str:
+    if kind := element.get(f"{{{XSI}}}type"):
+        prefix, _, local = kind.rpartition(":")
+        if local != "string" or element.nsmap.get(prefix or None) != XS:
+            raise AssertionRejected(Reason.ATTRIBUTE_LIMITS, f"a value of {name[:200]} is not a string")
+    text = element.text or ""
+    if len(text) > MAX_VALUE:
+        raise AssertionRejected(Reason.ATTRIBUTE_LIMITS, f"a value of {name[:200]} is longer than {MAX_VALUE} characters")
+    return text
+
+
+def read_time(text: str | None, what: str) -> datetime:
+    """A SAML time as aware UTC, cut to whole seconds as python3-saml does: both judge by the same clock tick.
+
+    UTC with "Z" and up to seven digits of fraction, nothing else (SAML core 1.3.3). Raises: AssertionRejected (time_malformed).
+    """
+    found = _TIME.fullmatch(text or "")
+    if found is None:
+        raise AssertionRejected(Reason.TIME_MALFORMED, what)
+    try:
+        year, month, day, hour, minute, second = map(int, found.groups())
+        time = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        raise AssertionRejected(Reason.TIME_MALFORMED, what) from None
+    if not 1990 <= time.year <= 9000:  # leaves room to add spans on either side
+        raise AssertionRejected(Reason.TIME_MALFORMED, what)
+    return time
+
+
+def whole_seconds(moment: datetime) -> datetime:
+    return moment - timedelta(microseconds=moment.microsecond)

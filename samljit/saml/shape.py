@@ -1,0 +1,233 @@
+"""The one shape of a SAML response that may go on, as a table. What is not described here is refused (trust: 3, 4, 5, 7).
+
+Checked on the parsed tree before any cryptography, transform or schema is touched. Reading it top to bottom is reading the answer
+to "what do we accept?".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lxml.etree import _Element
+
+from samljit.errors import AssertionRejected, Reason
+from samljit.saml.names import EXC_C14N, XSI, ds, saml, samlp
+
+MAX_TEXT = 16 * 1024  # characters; the longest honest one is an X509Certificate of a 8192 bit key
+MAX_ATTRIBUTE = 4 * 1024
+_BLANK = " \t\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What one element may hold. `groups` are in order; inside a group the children may stand in any order.
+
+    A leaf (`text=True`) holds text alone, any other element holds children and white space alone. `reason` is what a fault directly
+    inside this element is called.
+    """
+
+    attributes: frozenset[str] = frozenset()
+    groups: tuple[tuple[Child, ...], ...] = ()
+    text: bool = False
+    reason: Reason = Reason.SHAPE_UNEXPECTED
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    tag: str
+    shape: Shape
+    least: int = 0
+    most: int = 1
+
+
+def _attributes(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+def _one(tag: str, shape: Shape) -> tuple[Child, ...]:
+    return (Child(tag, shape, least=1),)
+
+
+def _maybe(tag: str, shape: Shape) -> tuple[Child, ...]:
+    return (Child(tag, shape),)
+
+
+def _many(tag: str, shape: Shape, *, least: int = 0, most: int = 5000) -> tuple[Child, ...]:
+    return (Child(tag, shape, least=least, most=most),)
+
+
+def _signature_part(*groups: tuple[Child, ...], attributes: str = "", text: bool = False) -> Shape:
+    return Shape(_attributes(attributes), groups, text=text, reason=Reason.SIGNATURE_SHAPE)
+
+
+LEAF = Shape(text=True)
+EMPTY = Shape()
+
+# XML Signature, core 4; one reference, no Object, no Manifest, a KeyInfo that can name nothing but certificates
+SIGNATURE = _signature_part(
+    _one(
+        ds("SignedInfo"),
+        _signature_part(
+            _one(ds("CanonicalizationMethod"), _signature_part(attributes="Algorithm")),
+            _one(ds("SignatureMethod"), _signature_part(attributes="Algorithm")),
+            _one(
+                ds("Reference"),
+                _signature_part(
+                    _one(
+                        ds("Transforms"),
+                        _signature_part(
+                            _many(
+                                ds("Transform"),
+                                _signature_part(
+                                    _maybe(f"{{{EXC_C14N}}}InclusiveNamespaces", _signature_part(attributes="PrefixList")),
+                                    attributes="Algorithm",
+                                ),
+                                least=2,
+                                most=2,
+                            )
+                        ),
+                    ),
+                    _one(ds("DigestMethod"), _signature_part(attributes="Algorithm")),
+                    _one(ds("DigestValue"), _signature_part(text=True)),
+                    attributes="URI",
+                ),
+            ),
+        ),
+    ),
+    _one(ds("SignatureValue"), _signature_part(text=True)),
+    _maybe(
+        ds("KeyInfo"),
+        _signature_part(
+            _one(ds("X509Data"), _signature_part(_many(ds("X509Certificate"), _signature_part(text=True), least=1, most=8)))
+        ),
+    ),
+)
+
+ISSUER = Shape(_attributes("Format NameQualifier SPNameQualifier SPProvidedID"), text=True)
+
+STATUS_CODE_INNER = Shape(_attributes("Value"))
+STATUS_CODE = Shape(_attributes("Value"), (_maybe(samlp("StatusCode"), STATUS_CODE_INNER),))
+STATUS = Shape(groups=(_one(samlp("StatusCode"), STATUS_CODE), _maybe(samlp("StatusMessage"), LEAF)))
+
+# SAML core 2.4
+SUBJECT = Shape(
+    groups=(
+        _maybe(saml("NameID"), ISSUER),
+        _many(
+            saml("SubjectConfirmation"),
+            Shape(
+                _attributes("Method"),
+                (_maybe(saml("SubjectConfirmationData"), Shape(_attributes("NotBefore NotOnOrAfter Recipient InResponseTo Address"))),),
+            ),
+            most=8,
+        ),
+    )
+)
+
+# SAML core 2.5; a condition that is not known must make the assertion invalid
+_AUDIENCES = Shape(groups=(_many(saml("Audience"), LEAF, most=32),))
+CONDITIONS = Shape(
+    _attributes("NotBefore NotOnOrAfter"),
+    (
+        (
+            Child(saml("AudienceRestriction"), _AUDIENCES, most=8),
+            Child(saml("OneTimeUse"), EMPTY),
+            Child(saml("ProxyRestriction"), Shape(_attributes("Count"), _AUDIENCES.groups)),
+        ),
+    ),
+    reason=Reason.CONDITION_UNKNOWN,
+)
+
+# SAML core 2.7
+AUTHN_STATEMENT = Shape(
+    _attributes("AuthnInstant SessionIndex SessionNotOnOrAfter"),
+    (
+        _maybe(saml("SubjectLocality"), Shape(_attributes("Address DNSName"))),
+        _one(
+            saml("AuthnContext"),
+            Shape(
+                groups=(
+                    _maybe(saml("AuthnContextClassRef"), LEAF),
+                    _maybe(saml("AuthnContextDeclRef"), LEAF),
+                    _many(saml("AuthenticatingAuthority"), LEAF, most=16),
+                )
+            ),
+        ),
+    ),
+)
+ATTRIBUTE_STATEMENT = Shape(
+    groups=(
+        _many(
+            saml("Attribute"),
+            Shape(
+                _attributes("Name NameFormat FriendlyName"),
+                (_many(saml("AttributeValue"), Shape(frozenset({f"{{{XSI}}}type"}), text=True)),),
+            ),
+        ),
+    )
+)
+
+ASSERTION = Shape(
+    _attributes("ID Version IssueInstant"),
+    (
+        _one(saml("Issuer"), ISSUER),
+        _maybe(ds("Signature"), SIGNATURE),
+        _one(saml("Subject"), SUBJECT),
+        _one(saml("Conditions"), CONDITIONS),
+        (Child(saml("AttributeStatement"), ATTRIBUTE_STATEMENT), Child(saml("AuthnStatement"), AUTHN_STATEMENT, least=1)),
+    ),
+)
+
+RESPONSE = Shape(
+    _attributes("ID Version IssueInstant Destination InResponseTo Consent"),
+    (
+        _maybe(saml("Issuer"), ISSUER),
+        _maybe(ds("Signature"), SIGNATURE),
+        _one(samlp("Status"), STATUS),
+        _maybe(saml("Assertion"), ASSERTION),
+    ),
+)
+
+
+def check_shape(element: _Element, shape: Shape) -> None:
+    """Walks the tree along the table. Raises: AssertionRejected naming the element or attribute that is not in it."""
+    for name, value in element.items():
+        if name not in shape.attributes:
+            raise AssertionRejected(shape.reason, f"attribute {_short(name)} on {_short(element.tag)}")
+        if len(value) > MAX_ATTRIBUTE:
+            raise AssertionRejected(Reason.XML_LIMITS, f"attribute {_short(name)} on {_short(element.tag)}")
+    text = element.text
+    if shape.text:
+        if len(element):
+            raise AssertionRejected(shape.reason, f"{_short(element[0].tag)} inside {_short(element.tag)}")
+        if text is not None and len(text) > MAX_TEXT:
+            raise AssertionRejected(Reason.XML_LIMITS, f"text of {_short(element.tag)}")
+        return
+    if text is not None and text.strip(_BLANK):
+        raise AssertionRejected(shape.reason, f"text inside {_short(element.tag)}")
+    _check_children(element, shape)
+
+
+def _check_children(element: _Element, shape: Shape) -> None:
+    children = list(element)
+    at = 0
+    for group in shape.groups:
+        counts = dict.fromkeys((child.tag for child in group), 0)
+        by_tag = {child.tag: child for child in group}
+        while at < len(children) and (child := by_tag.get(children[at].tag)) and counts[child.tag] < child.most:
+            tail = children[at].tail
+            if tail is not None and tail.strip(_BLANK):
+                raise AssertionRejected(shape.reason, f"text inside {_short(element.tag)}")
+            check_shape(children[at], child.shape)
+            counts[child.tag] += 1
+            at += 1
+        for child in group:
+            if counts[child.tag] < child.least:
+                raise AssertionRejected(shape.reason, f"{_short(child.tag)} missing inside {_short(element.tag)}")
+    if at < len(children):
+        raise AssertionRejected(shape.reason, f"{_short(children[at].tag)} inside {_short(element.tag)}")
+
+
+def _short(name: object) -> str:
+    """A tag or attribute name that is fit for a log line: the local name, bounded."""
+    return str(name).rpartition("}")[2][:60]

@@ -1,0 +1,202 @@
+"""What is signed, and by whom: verifies a signature and gives the canonical bytes that its digest covers (trust: 5 to 7, 12, 15).
+
+Done with `cryptography` on the gated tree, apart from xmlsec, which python3-saml uses for its own verdict: the two share no code, and
+only here is it known which certificate verified and which bytes were signed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from lxml import etree
+from lxml.etree import _Element
+
+from samljit.errors import AssertionRejected, Reason
+from samljit.model import Certificate, RequireSignature
+from samljit.saml.gate import UnverifiedResponse
+from samljit.saml.names import ENVELOPED, EXC_C14N, ds
+
+# allow-lists (trust: 6); SHA-1 is on none of them
+SIGNATURE_ALGORITHMS: dict[str, hashes.HashAlgorithm] = {
+    "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256": hashes.SHA256(),
+    "http://www.w3.org/2001/04/xmldsig-more#rsa-sha384": hashes.SHA384(),
+    "http://www.w3.org/2001/04/xmldsig-more#rsa-sha512": hashes.SHA512(),
+}
+DIGEST_ALGORITHMS = {
+    "http://www.w3.org/2001/04/xmlenc#sha256": "sha256",
+    "http://www.w3.org/2001/04/xmldsig-more#sha384": "sha384",
+    "http://www.w3.org/2001/04/xmlenc#sha512": "sha512",
+}
+
+_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
+_MAX_PREFIXES = 16
+_PADDING = PKCS1v15()
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedKey:
+    """A public key that this tenant's IdP may sign with, and the certificate it came in."""
+
+    certificate: Certificate
+    key: RSAPublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class SignedContent:
+    """The canonical bytes of the element that carries the assertion, as covered by a verified signature.
+
+    The root is the Assertion, or the Response where only that is signed.
+    """
+
+    canonical: bytes
+    certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A Signature taken apart, algorithms checked. `signed_info` are the canonical bytes that the RSA signature covers."""
+
+    signed_info: bytes
+    signature: bytes
+    signature_hash: hashes.HashAlgorithm
+    digest: bytes
+    digest_name: str
+    prefixes: tuple[str, ...]
+
+
+def verify_response(
+    response: UnverifiedResponse,
+    *,
+    keys: Sequence[TrustedKey],
+    require: RequireSignature,
+    now: datetime,
+    accept_expired: bool,
+) -> SignedContent:
+    """Verifies every signature in the response and gives the bytes to read the assertion from.
+
+    Every signature present must hold, also one that is not required. Takes the response's tree apart: read nothing from it after.
+    Raises: AssertionRejected (signature_missing, signature_shape, algorithm_not_allowed, signature_invalid, certificate_expired).
+    """
+    outer, inner = response.response_signature, response.assertion_signature
+    missing = {
+        RequireSignature.ASSERTION_OR_RESPONSE: outer is None and inner is None,
+        RequireSignature.ASSERTION: inner is None,
+        RequireSignature.RESPONSE: outer is None,
+        RequireSignature.BOTH: outer is None or inner is None,
+    }[require]
+    if missing:
+        raise AssertionRejected(Reason.SIGNATURE_MISSING)
+    content: SignedContent | None = None
+    # the Response first: its digest covers the inner signature, which verifying the assertion takes out
+    for signature, element in ((outer, response.root), (inner, response.assertion)):
+        if signature is not None:
+            content = _verify(signature, element, keys=keys, now=now, accept_expired=accept_expired)
+    if content is None:
+        raise AssertionRejected(Reason.SIGNATURE_MISSING)
+    return content
+
+
+def _verify(
+    signature: _Element, element: _Element, *, keys: Sequence[TrustedKey], now: datetime, accept_expired: bool
+) -> SignedContent:
+    parts = _take_apart(signature, element)
+    signer = _find_signer(parts, keys=keys, now=now, accept_expired=accept_expired)
+    canonical = _canonical_without(signature, element, parts.prefixes)
+    if not hmac.compare_digest(hashlib.new(parts.digest_name, canonical).digest(), parts.digest):
+        raise AssertionRejected(Reason.SIGNATURE_INVALID, "digest")
+    return SignedContent(canonical, signer.certificate)
+
+
+def _take_apart(signature: _Element, element: _Element) -> _Parts:
+    info = signature[0]
+    method, reference = info[1], info[2]
+    transforms = reference[0]
+    if info[0].get("Algorithm") != EXC_C14N:
+        raise AssertionRejected(Reason.ALGORITHM_NOT_ALLOWED, "CanonicalizationMethod")
+    if reference.get("URI") != "#" + element.get("ID"):
+        raise AssertionRejected(Reason.SIGNATURE_SHAPE, "Reference does not name its own parent")
+    if [transform.get("Algorithm") for transform in transforms] != [ENVELOPED, EXC_C14N] or len(transforms[0]):
+        raise AssertionRejected(Reason.SIGNATURE_SHAPE, "Transforms")
+    signature_hash = SIGNATURE_ALGORITHMS.get(method.get("Algorithm"))
+    if signature_hash is None:
+        raise AssertionRejected(Reason.ALGORITHM_NOT_ALLOWED, "SignatureMethod")
+    digest_name = DIGEST_ALGORITHMS.get(reference[1].get("Algorithm"))
+    if digest_name is None:
+        raise AssertionRejected(Reason.ALGORITHM_NOT_ALLOWED, "DigestMethod")
+    return _Parts(
+        signed_info=_canonical(info),
+        signature=_decode(signature.find(ds("SignatureValue"))),
+        signature_hash=signature_hash,
+        digest=_decode(reference[2]),
+        digest_name=digest_name,
+        prefixes=_read_prefixes(transforms[1]),
+    )
+
+
+def _read_prefixes(transform: _Element) -> tuple[str, ...]:
+    """The PrefixList of exclusive C14N, which Okta and Shibboleth send (it keeps `xs` alive for xsi:type)."""
+    if not len(transform):
+        return ()
+    prefixes = tuple((transform[0].get("PrefixList") or "").split())
+    if len(prefixes) > _MAX_PREFIXES or not all(_PREFIX.fullmatch(prefix) for prefix in prefixes):
+        raise AssertionRejected(Reason.SIGNATURE_SHAPE, "PrefixList")
+    return prefixes
+
+
+def _decode(element: _Element) -> bytes:
+    try:
+        return base64.b64decode("".join((element.text or "").split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise AssertionRejected(Reason.SIGNATURE_SHAPE, "not base64") from None
+
+
+def _find_signer(parts: _Parts, *, keys: Sequence[TrustedKey], now: datetime, accept_expired: bool) -> TrustedKey:
+    """The configured key that verifies. The certificate inside the message is never looked at (trust: 7).
+
+    Entra's gallery validation demands that an expired certificate fails (entra/saml.md section 7.2).
+    """
+    out_of_date: TrustedKey | None = None
+    for trusted in keys:
+        try:
+            trusted.key.verify(parts.signature, parts.signed_info, _PADDING, parts.signature_hash)
+        except InvalidSignature:
+            continue
+        if accept_expired or trusted.certificate.is_in_date(now):
+            return trusted
+        out_of_date = trusted  # a renewed certificate over the same key may follow
+    if out_of_date:
+        raise AssertionRejected(Reason.CERTIFICATE_EXPIRED, f"certificate {out_of_date.certificate.fingerprint[:16]}")
+    raise AssertionRejected(Reason.SIGNATURE_INVALID, "no configured certificate verifies")
+
+
+def _canonical_without(signature: _Element, element: _Element, prefixes: tuple[str, ...]) -> bytes:
+    """The enveloped-signature transform, then exclusive C14N: the very bytes that the digest was made of."""
+    issuer = signature.getprevious()
+    if issuer is None:
+        raise AssertionRejected(Reason.SIGNATURE_SHAPE, "Signature does not follow the Issuer")
+    # lxml takes the text behind an element away with it; the transform does not
+    issuer.tail = (issuer.tail or "") + (signature.tail or "") or None
+    element.remove(signature)
+    if prefixes and element.getparent() is not None:
+        # a prefix of the list may be declared further up: lxml does not look there, so declare all that is in scope here
+        root = etree.Element(element.tag, dict(element.attrib), nsmap=element.nsmap)
+        root.text = element.text
+        root.extend(list(element))
+        element = root
+    return _canonical(element, prefixes=prefixes)
+
+
+def _canonical(element: _Element, *, prefixes: tuple[str, ...] = ()) -> bytes:
+    names = list(prefixes) or None
+    return bytes(etree.tostring(element, method="c14n", exclusive=True, with_comments=False, inclusive_ns_prefixes=names))

@@ -1,0 +1,147 @@
+"""The validator: bytes of a stranger in, an Assertion or a refusal out. The order of the steps is the argument.
+
+gate (no cryptography) -> our signature check -> the assertion read from the signed bytes -> our checks -> python3-saml's verdict.
+Nobody without the IdP's key gets a message as far as python3-saml.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from datetime import datetime, timedelta
+from threading import Lock
+from uuid import UUID
+
+from lxml.etree import _Element
+
+from samljit.errors import AssertionRejected
+from samljit.model import Assertion, IdentityProvider, NameId, Tenant
+from samljit.saml import checks
+from samljit.saml.certificates import public_key
+from samljit.saml.gate import UnverifiedResponse, parse, read_response
+from samljit.saml.library import Library
+from samljit.saml.names import saml
+from samljit.saml.reader import read_assertion
+from samljit.saml.request import RequestIds
+from samljit.saml.signature import SignedContent, TrustedKey, verify_response
+
+_MARGIN = timedelta(minutes=5)  # how much longer than an assertion is usable its use is remembered
+_PREPARED_TENANTS = 1000
+
+
+class _Prepared:
+    """What is the same for every response of one tenant revision: loaded keys and the library's settings."""
+
+    def __init__(self, tenant: Tenant, idp: IdentityProvider) -> None:
+        self.keys = tuple(TrustedKey(certificate, public_key(certificate)) for certificate in idp.certificates)
+        self.library = Library(tenant)
+
+
+class Validator:
+    """Validates responses for all tenants of one app.
+
+    `skew` is how far our clock and the IdP's may differ, five minutes at most. Keeps the prepared keys of up to 1000 tenants.
+    """
+
+    def __init__(self, *, requests: RequestIds, skew: timedelta) -> None:
+        self._requests = requests
+        self._skew = skew
+        self._prepared: OrderedDict[tuple[UUID, str], _Prepared] = OrderedDict()
+        self._lock = Lock()
+
+    def validate(self, xml: bytes, *, tenant: Tenant, now: datetime) -> Assertion:
+        """The assertion that `tenant`'s IdP made for us, valid now. Nothing is stored: replay is the store's to refuse.
+
+        Raises: AssertionRejected and nothing else, whatever the bytes. `verified` is set once a signature was; the InResponseTo that
+        was read rides along as `unverified_request_id`.
+        """
+        idp = _get_idp(tenant)
+        root = parse(xml)
+        request_id, verified = root.get("InResponseTo"), False
+        try:
+            response = read_response(root)
+            facts = _read_facts(response)
+            prepared = self._prepare(tenant, idp)
+            content = verify_response(
+                response,
+                keys=prepared.keys,
+                require=tenant.require_signature,
+                now=now,
+                accept_expired=tenant.accept_expired_certificates,
+            )
+            verified = True
+            return self._judge(xml, content, facts, tenant=tenant, idp=idp, library=prepared.library, now=now)
+        except AssertionRejected as error:
+            error.verified = verified
+            error.unverified_request_id = request_id
+            raise
+
+    def _judge(
+        self,
+        xml: bytes,
+        content: SignedContent,
+        facts: checks.ResponseFacts,
+        *,
+        tenant: Tenant,
+        idp: IdentityProvider,
+        library: Library,
+        now: datetime,
+    ) -> Assertion:
+        signed = read_assertion(content.canonical)
+        checks.check_issuer(facts, signed, idp)
+        claims = checks.read_claims(signed, tenant)
+        checks.check_tenant(claims, tenant)
+        checks.check_destination(facts, tenant)
+        confirmation = checks.check_confirmation(signed, tenant)
+        checks.check_audience(signed, tenant)
+        validity = checks.check_times(facts, signed, confirmation, now=now, skew=self._skew)
+        checks.check_name_id(signed)
+        request = checks.check_request(
+            facts, confirmation, authn_instant=validity.authn_instant, requests=self._requests, tenant=tenant, now=now
+        )
+        library.check(xml, request_id=request.id)
+        return Assertion(
+            id=signed.id,
+            hash=hashlib.sha256(signed.id.encode()).hexdigest(),
+            issuer=signed.issuer,
+            name_id=signed.name_id or NameId(""),
+            claims=claims,
+            request=request,
+            usable_until=validity.not_on_or_after + self._skew + _MARGIN,
+            authn_instant=validity.authn_instant,
+            session_index=signed.session_index,
+            session_not_on_or_after=validity.session_not_on_or_after,
+            authn_context=signed.authn_context,
+            certificate_fingerprint=content.certificate.fingerprint,
+        )
+
+    def _prepare(self, tenant: Tenant, idp: IdentityProvider) -> _Prepared:
+        key = (tenant.id, tenant.revision)
+        with self._lock:
+            if key in self._prepared:
+                self._prepared.move_to_end(key)
+                return self._prepared[key]
+        prepared = _Prepared(tenant, idp)
+        with self._lock:
+            self._prepared[key] = prepared
+            while len(self._prepared) > _PREPARED_TENANTS:
+                self._prepared.popitem(last=False)
+        return prepared
+
+
+def _get_idp(tenant: Tenant) -> IdentityProvider:
+    if tenant.idp is None or not tenant.idp.certificates:
+        raise ValueError(f"tenant {tenant.slug} is not connected")
+    return tenant.idp
+
+
+def _read_facts(response: UnverifiedResponse) -> checks.ResponseFacts:
+    root: _Element = response.root
+    issuer = root.find(saml("Issuer"))
+    return checks.ResponseFacts(
+        destination=root.get("Destination"),
+        in_response_to=root.get("InResponseTo"),
+        issue_instant=root.get("IssueInstant"),
+        issuer=None if issuer is None else issuer.text or "",
+        issuer_format=None if issuer is None else issuer.get("Format"),
+    )

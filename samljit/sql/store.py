@@ -1,0 +1,286 @@
+"""The Store on SQLAlchemy: sign-in transactions in sessions of their own, the sign-in log, and the tenants' permanent ids."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session, scoped_session
+
+from samljit.errors import ConfigError, Problem, ProvisioningRefused, Reason
+from samljit.model import Attempt, ExistingUser, Outcome, Stage, Subject, Tenant
+from samljit.sql.tables import from_database, to_database
+from samljit.sql.users import HostUsers, unique_sets
+from samljit.store import HostRefused, Replayed, Transaction, Unavailable, WriteConflict
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: nothing to mix up on the telephone
+_LONGEST_DETAIL = 2000
+
+
+def new_reference() -> str:
+    """A fresh reference, `SJ-XXXX-XXXX`: 40 random bits, unique in the log."""
+    letters = "".join(secrets.choice(_ALPHABET) for _ in range(8))
+    return f"SJ-{letters[:4]}-{letters[4:]}"
+
+
+def session_factory(session: Any) -> Callable[[], Session]:
+    """The factory behind what the host gave: a sessionmaker, a scoped_session or Flask-SQLAlchemy's `db.session`.
+
+    Raises: ConfigError for an async session, or anything that makes no Session.
+    """
+    factory = session.session_factory if isinstance(session, scoped_session) else session
+    made_class = getattr(factory, "class_", None)
+    if not callable(factory) or isinstance(factory, Session) or (made_class is not None and not issubclass(made_class, Session)):
+        raise ConfigError(
+            [
+                Problem(
+                    "session",
+                    "not_a_session_factory",
+                    "session must be a sessionmaker, a scoped_session or Flask-SQLAlchemy's db.session; async sessions do not work.",
+                )
+            ]
+        )
+    return factory
+
+
+class SqlStore:
+    """The host's database. Every own statement names the host's mapper as bind, so that binds work."""
+
+    def __init__(self, *, factory: Callable[[], Session], users: HostUsers) -> None:
+        self._factory = factory
+        self._users = users
+        self._tables = users.tables
+        self._bind = {"mapper": users.mapper}
+
+    # --- provisioning: the Store protocol -----------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        with self._session() as session:
+            yield _SqlTransaction(session, users=self._users)
+            _commit(session)
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        with self._session() as session:
+            session.execute(_insert_attempt(self._tables.attempt, attempt), bind_arguments=self._bind)
+            session.commit()
+
+    def find_conflict(self, values: Mapping[str, Any], *, tenant: Tenant, besides: Any = None) -> str | None:
+        users = self._users
+        known = {**values, **users.fields_of(tenant)}
+        by_column = {users.mapper.get_property(name).columns[0].name: name for name in known}
+        with self._session() as session:
+            for names in unique_sets(self._tables.user):
+                fields = [by_column[name] for name in names if name in by_column]
+                mapped = sorted(set(fields) & set(values))
+                if len(fields) != len(names) or not mapped:
+                    continue
+                query = sa.select(self._tables.user_key).where(*(getattr(users.model, field) == known[field] for field in fields))
+                if besides is not None:
+                    query = query.where(self._tables.user_key != besides)
+                if session.execute(query.limit(1), bind_arguments=self._bind).first():
+                    return mapped[0]
+        return None
+
+    def find_subject_user(self, subject: Subject) -> Any:
+        with self._session() as session:
+            row = _find_identity(session, subject, self._users)
+            return None if row is None else row.user_id
+
+    # --- the second hop -----------------------------------------------------------------------------------------------
+
+    def find_attempt(self, reference: str) -> Attempt | None:
+        """One row of the sign-in log; field decisions are not read back."""
+        table = self._tables.attempt
+        with self._session() as session:
+            row = session.execute(sa.select(table).where(table.c.reference == reference), bind_arguments=self._bind).first()
+        if row is None:
+            return None
+        return Attempt(
+            reference=row.reference,
+            tenant_id=UUID(row.tenant_id),
+            at=from_database(row.at),
+            stage=Stage(row.stage),
+            outcome=Outcome(row.outcome),
+            reason=Reason(row.reason) if row.reason else None,
+            detail=row.detail,
+            user_id=row.user_id,
+            subject_key=row.subject_key,
+            request_nonce=row.request_nonce,
+            claim_names=tuple(row.claim_names),
+            browser=row.browser,
+            times=row.times,
+            finished_at=from_database(row.finished_at) if row.finished_at else None,
+        )
+
+    def finish_attempt(self, reference: str, *, now: datetime) -> bool:
+        """Uses a hand-over, once: whether this call was the one."""
+        table = self._tables.attempt
+        with self._session() as session:
+            query = sa.update(table).where(table.c.reference == reference, table.c.finished_at.is_(None))
+            result = session.execute(query.values(finished_at=to_database(now)), bind_arguments=self._bind)
+            session.commit()
+            return bool(result.rowcount == 1)  # type: ignore[attr-defined]
+
+    # --- tenants and housekeeping -------------------------------------------------------------------------------------
+
+    def get_tenant_id(self, slug: str, *, now: datetime) -> UUID:
+        """The permanent id of a tenant, made when first asked for."""
+        found = self._find_tenant_id(slug)
+        if found is not None:
+            return found
+        try:
+            with self._session() as session:
+                values = {"id": str(uuid4()), "slug": slug, "created_at": to_database(now)}
+                session.execute(sa.insert(self._tables.tenant_state).values(**values), bind_arguments=self._bind)
+                session.commit()
+        except WriteConflict:
+            pass  # another worker was faster: what it wrote is read below
+        made = self._find_tenant_id(slug)
+        if made is None:
+            raise Unavailable("tenant state could not be written")
+        return made
+
+    def _find_tenant_id(self, slug: str) -> UUID | None:
+        table = self._tables.tenant_state
+        with self._session() as session:
+            found = session.execute(sa.select(table.c.id).where(table.c.slug == slug), bind_arguments=self._bind).scalar()
+        return None if found is None else UUID(found)
+
+    def purge_assertions(self, *, now: datetime) -> int:
+        """Forgets consumed assertions that could no longer be accepted anyway. Gives how many."""
+        table = self._tables.assertion
+        with self._session() as session:
+            result = session.execute(sa.delete(table).where(table.c.expires_at < to_database(now)), bind_arguments=self._bind)
+            session.commit()
+            return int(result.rowcount)  # type: ignore[attr-defined]
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        """A session of its own, rolled back unless committed; errors of the database come out in the Store's words."""
+        session = self._factory()
+        try:
+            with _in_store_words():
+                yield session
+        finally:
+            try:
+                session.close()
+            except DBAPIError:
+                session.invalidate()
+
+
+class _SqlTransaction:
+    def __init__(self, session: Session, *, users: HostUsers) -> None:
+        self._session = session
+        self._users = users
+        self._tables = users.tables
+        self._bind = {"mapper": users.mapper}
+
+    def consume(self, *, tenant_id: UUID, assertion_hash: str, request_nonce: str | None, expires: datetime) -> None:
+        values = {
+            "tenant_id": str(tenant_id),
+            "assertion_hash": assertion_hash,
+            "request_nonce": request_nonce,
+            "expires_at": to_database(expires),
+        }
+        try:
+            self._session.execute(sa.insert(self._tables.assertion).values(**values), bind_arguments=self._bind)
+        except IntegrityError:
+            raise Replayed from None
+
+    def find_user(self, subject: Subject, *, tenant: Tenant) -> ExistingUser | None:
+        identity = _find_identity(self._session, subject, self._users)
+        if identity is None:
+            return None
+        user = self._session.get(self._users.model, identity.user_id)
+        if user is None:
+            raise ProvisioningRefused(Reason.USER_GONE, "an identity points to a user that does not exist")
+        return self._users.read(user, tenant=tenant)
+
+    def create_user(self, values: Mapping[str, Any], *, tenant: Tenant, subject: Subject, now: datetime) -> Any:
+        user_id = self._users.create(self._session, values, tenant=tenant)
+        row = {
+            "subject_key": subject.key,
+            "tenant_id": str(subject.tenant_id),
+            "issuer": subject.issuer,
+            "source": subject.source,
+            "subject": subject.value,
+            "user_id": user_id,
+            "created_at": to_database(now),
+        }
+        self._session.execute(sa.insert(self._tables.identity).values(**row), bind_arguments=self._bind)
+        return user_id
+
+    def update_user(self, user_id: Any, values: Mapping[str, Any]) -> None:
+        self._users.update(self._session, user_id, values)
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        self._session.execute(_insert_attempt(self._tables.attempt, attempt), bind_arguments=self._bind)
+
+
+def _find_identity(session: Session, subject: Subject, users: HostUsers) -> Any:
+    """The identity row of a subject. What the query found is compared again byte for byte: MariaDB compares text loosely."""
+    table = users.tables.identity
+    query = sa.select(table).where(table.c.subject_key == subject.key)
+    row = session.execute(query, bind_arguments={"mapper": users.mapper}).first()
+    if row is None:
+        return None
+    wanted = (subject.key, str(subject.tenant_id), subject.issuer, subject.source, subject.value)
+    return row if (row.subject_key, row.tenant_id, row.issuer, row.source, row.subject) == wanted else None
+
+
+def _insert_attempt(table: sa.Table, attempt: Attempt) -> sa.Insert:
+    return sa.insert(table).values(
+        reference=attempt.reference,
+        tenant_id=str(attempt.tenant_id),
+        at=to_database(attempt.at),
+        stage=attempt.stage.value,
+        outcome=attempt.outcome.value,
+        reason=attempt.reason.value if attempt.reason else None,
+        detail=attempt.detail[:_LONGEST_DETAIL],
+        user_id=attempt.user_id,
+        subject_key=attempt.subject_key,
+        request_nonce=attempt.request_nonce,
+        claim_names=list(attempt.claim_names),
+        # old and new values stay out: the log is read by more people than the user table
+        decisions=[
+            {"field": d.field, "action": d.action.value, "why": d.why.value, "source": d.source, "detail": d.detail}
+            for d in attempt.decisions
+        ],
+        browser=attempt.browser[:255],
+        times=attempt.times,
+        finished_at=to_database(attempt.finished_at) if attempt.finished_at else None,
+    )
+
+
+def _commit(session: Session) -> None:
+    try:
+        session.commit()
+    except (DBAPIError, StatementError, PoolTimeout):
+        raise
+    except Exception as error:  # a before_commit event of the host
+        raise HostRefused(type(error).__name__) from error
+
+
+@contextmanager
+def _in_store_words() -> Iterator[None]:
+    """Only the class of an error is kept: a driver's message quotes the row that it refused."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise WriteConflict(type(error.orig).__name__) from None
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise Unavailable(type(error).__name__) from None
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable(type(error).__name__) from None
+        raise WriteConflict(type(error).__name__) from None
+    except StatementError as error:
+        raise WriteConflict(type(error).__name__) from None

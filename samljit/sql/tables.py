@@ -1,0 +1,164 @@
+"""samljit's own tables: SQLAlchemy Core tables in the host model's MetaData, so that `create_all` and Alembic see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import Mapper
+
+from samljit.errors import ConfigError, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The tables that belong to one user class. One set to a MetaData."""
+
+    user: sa.Table
+    user_key: sa.Column[Any]
+    tenant_state: sa.Table
+    identity: sa.Table
+    assertion: sa.Table
+    attempt: sa.Table
+
+
+_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up only a plain INTEGER key by itself
+_TIME = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+
+
+def to_database(moment: datetime) -> datetime:
+    """Aware time to the naive UTC that is stored: MariaDB and SQLite keep no zone."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def from_database(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC)
+
+
+def make_tables(mapper: Mapper[Any]) -> Tables:
+    """The tables for this user class, made on the first call for its MetaData and the same ones after.
+
+    Raises: ConfigError where the class has a composite key, or another class has samljit's tables in this MetaData already.
+    """
+    keys = mapper.primary_key
+    user = mapper.base_mapper.local_table
+    if len(keys) != 1 or not isinstance(user, sa.Table) or not isinstance(keys[0], sa.Column):
+        raise ConfigError([Problem("user_model", "composite_key", "The user class must be mapped to a table with one key column.")])
+    made: Tables | None = user.metadata.info.get("samljit.tables")
+    if made is None:
+        made = user.metadata.info["samljit.tables"] = _build(user, keys[0])
+    if made.user is not user:
+        raise ConfigError(
+            [Problem("user_model", "second_user_model", f"This MetaData has samljit's tables for {made.user.name} already.")]
+        )
+    return made
+
+
+def _build(user: sa.Table, user_key: sa.Column[Any]) -> Tables:
+    metadata = user.metadata
+    tenant_state = sa.Table(
+        "samljit_tenant_state",
+        metadata,
+        sa.Column("id", sa.String(36), primary_key=True),
+        sa.Column("slug", sa.String(63), nullable=False),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.UniqueConstraint("slug", name="uq_samljit_tenant_state_slug"),
+    )
+    identity = sa.Table(
+        "samljit_identity",
+        metadata,
+        sa.Column("id", _BIG, primary_key=True),
+        sa.Column("subject_key", sa.String(64), nullable=False),
+        _tenant_column(tenant_state, "identity"),
+        sa.Column("issuer", sa.Text, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("subject", sa.Text, nullable=False),
+        _user_column(user_key, "identity", ondelete="CASCADE", nullable=False),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.UniqueConstraint("subject_key", name="uq_samljit_identity_subject_key"),
+    )
+    assertion = sa.Table(
+        "samljit_assertion",
+        metadata,
+        sa.Column("id", _BIG, primary_key=True),
+        _tenant_column(tenant_state, "assertion"),
+        sa.Column("assertion_hash", sa.String(64), nullable=False),
+        sa.Column("request_nonce", sa.String(32)),
+        sa.Column("expires_at", _TIME, nullable=False, index=True),
+        sa.UniqueConstraint("tenant_id", "assertion_hash", name="uq_samljit_assertion_hash"),
+        sa.UniqueConstraint("tenant_id", "request_nonce", name="uq_samljit_assertion_nonce"),
+    )
+    attempt = _attempt_table(metadata, tenant_state, user_key)
+    _forget_deleted_users(user, user_key, identity, attempt)
+    return Tables(user, user_key, tenant_state, identity, assertion, attempt)
+
+
+def _attempt_table(metadata: sa.MetaData, tenant_state: sa.Table, user_key: sa.Column[Any]) -> sa.Table:
+    return sa.Table(
+        "samljit_attempt",
+        metadata,
+        sa.Column("id", _BIG, primary_key=True),
+        sa.Column("reference", sa.String(12), nullable=False),
+        _tenant_column(tenant_state, "attempt"),
+        sa.Column("at", _TIME, nullable=False, index=True),
+        sa.Column("stage", sa.String(16), nullable=False),
+        sa.Column("outcome", sa.String(16), nullable=False),
+        sa.Column("reason", sa.String(64)),
+        sa.Column("detail", sa.Text, nullable=False),
+        _user_column(user_key, "attempt", ondelete="SET NULL", nullable=True),
+        sa.Column("subject_key", sa.String(64)),
+        sa.Column("request_nonce", sa.String(32)),
+        sa.Column("claim_names", sa.JSON, nullable=False),
+        sa.Column("decisions", sa.JSON, nullable=False),
+        sa.Column("browser", sa.String(255), nullable=False),
+        sa.Column("times", sa.Integer, nullable=False),
+        sa.Column("finished_at", _TIME),
+        sa.UniqueConstraint("reference", name="uq_samljit_attempt_reference"),
+    )
+
+
+def _tenant_column(tenant_state: sa.Table, table: str) -> sa.Column[Any]:
+    return sa.Column(
+        "tenant_id",
+        sa.String(36),
+        sa.ForeignKey(tenant_state.c.id, name=f"fk_samljit_{table}_tenant"),
+        nullable=False,
+        index=True,
+    )
+
+
+def _user_column(user_key: sa.Column[Any], table: str, *, ondelete: str, nullable: bool) -> sa.Column[Any]:
+    return sa.Column(
+        "user_id",
+        user_key.type,
+        sa.ForeignKey(user_key, name=f"fk_samljit_{table}_user", ondelete=ondelete),
+        nullable=nullable,
+        index=True,
+    )
+
+
+_TRIGGER = """
+CREATE TRIGGER IF NOT EXISTS samljit_user_deleted AFTER DELETE ON {user} BEGIN
+  DELETE FROM {identity} WHERE user_id = OLD.{key};
+  UPDATE {attempt} SET user_id = NULL WHERE user_id = OLD.{key};
+END"""
+
+
+def _forget_deleted_users(user: sa.Table, user_key: sa.Column[Any], identity: sa.Table, attempt: sa.Table) -> None:
+    """A trigger for SQLite, which enforces no foreign key unless told to at each connection, and gives a freed id to the next user.
+
+    An identity left behind would sign that next person in as somebody else (trust: 30). It holds for raw SQL and bulk deletes too.
+    """
+
+    @event.listens_for(identity, "after_create")
+    def create_trigger(_: sa.Table, connection: sa.Connection, **__: Any) -> None:
+        if connection.dialect.name != "sqlite":
+            return
+        quote = connection.dialect.identifier_preparer
+        names = {"user": quote.format_table(user), "key": quote.format_column(user_key)}
+        names |= {"identity": quote.format_table(identity), "attempt": quote.format_table(attempt)}
+        connection.exec_driver_sql(_TRIGGER.format(**names))

@@ -1,0 +1,184 @@
+"""The host's user class: what samljit was told about it, what its columns are, and the one way to read and write its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import ColumnProperty, Mapper, Session
+
+from samljit.errors import ConfigError, Problem, ProvisioningRefused, Reason
+from samljit.model import ExistingUser, Tenant, UserColumn, UserShape, ValueType
+from samljit.sql.tables import Tables, make_tables
+from samljit.store import HostRefused
+
+TenantFields = Callable[[Tenant], Mapping[str, Any]]
+
+_PASSWORD_WORDS = ("password", "passwd", "pwd")
+
+
+@dataclass(frozen=True, slots=True)
+class HostUsers:
+    """The host's user class with samljit's tables beside it. Rows go through the class, so its validators and events run."""
+
+    model: type[Any]
+    mapper: Mapper[Any]
+    tables: Tables
+    key: str
+    email_field: str | None
+    active_field: str | None
+    tenant_fields: TenantFields | None
+
+    def shape(self, protected: frozenset[str]) -> UserShape:
+        """The columns a mapping may fill. Keys, passwords, the active flag and `protected` are never targets (trust: 32)."""
+        columns = {attribute.key: _describe(attribute, self.tables.user) for attribute in self._attributes()}
+        passwords = {name for name in columns if any(word in name.lower() for word in _PASSWORD_WORDS)}
+        own = {self.key} | ({self.active_field} if self.active_field else set())
+        return UserShape(
+            columns=columns,
+            protected=frozenset(own | passwords | protected),
+            email_field=self.email_field,
+            active_field=self.active_field,
+        )
+
+    def _attributes(self) -> list[ColumnProperty[Any]]:
+        return [attribute for attribute in self.mapper.column_attrs if isinstance(attribute.columns[0], sa.Column)]
+
+    def fields_of(self, tenant: Tenant) -> dict[str, Any]:
+        """The tenant's columns with their values, as the host's `tenant_fields` gives them."""
+        return dict(self.tenant_fields(tenant)) if self.tenant_fields else {}
+
+    def is_active(self, user: Any) -> bool:
+        return self.active_field is None or bool(getattr(user, self.active_field))
+
+    def read(self, user: Any, *, tenant: Tenant) -> ExistingUser:
+        """Raises: ProvisioningRefused (user_outside_tenant)."""
+        for name, expected in self.fields_of(tenant).items():
+            if getattr(user, name) != expected:
+                raise ProvisioningRefused(Reason.USER_OUTSIDE_TENANT, f"field {name}")
+        values = {rule.target: getattr(user, rule.target) for rule in tenant.mapping.fields}
+        return ExistingUser(id=getattr(user, self.key), is_active=self.is_active(user), values=values)
+
+    def create(self, session: Session, values: Mapping[str, Any], *, tenant: Tenant) -> Any:
+        """Makes a user and gives its key. Raises: HostRefused, WriteConflict."""
+        fixed: dict[str, Any] = self.fields_of(tenant)
+        if self.active_field:
+            fixed[self.active_field] = True
+        with _host_code():
+            user = self.model(**{**values, **fixed})
+            session.add(user)
+            session.flush()
+        return getattr(user, self.key)
+
+    def update(self, session: Session, user_id: Any, values: Mapping[str, Any]) -> None:
+        """Writes just these columns. Raises: HostRefused, WriteConflict."""
+        user = session.get(self.model, user_id)
+        with _host_code():
+            for name, value in values.items():
+                setattr(user, name, value)
+            session.flush()
+
+
+@contextmanager
+def _host_code() -> Iterator[None]:
+    """Turns whatever the host's validators and events raise into HostRefused; what the database says passes through as it is."""
+    try:
+        yield
+    except SQLAlchemyError:
+        raise
+    except Exception as error:
+        raise HostRefused(type(error).__name__) from error
+
+
+def inspect_users(
+    model: type[Any], *, email_field: str | None, active_field: str | None, tenant_fields: TenantFields | None
+) -> HostUsers:
+    """Looks the host's user class over and makes samljit's tables in its MetaData.
+
+    Raises: ConfigError for a class that is not mapped, a composite key, or a field that it does not have.
+    """
+    mapper = sa.inspect(model, raiseerr=False)
+    if not isinstance(mapper, Mapper):
+        raise ConfigError([Problem("user_model", "not_mapped", "user_model must be a class mapped by SQLAlchemy.")])
+    tables = make_tables(mapper)
+    names = {attribute.key for attribute in mapper.column_attrs}
+    problems = [
+        Problem(role, "unknown_field", f"{model.__name__} has no column attribute {name!r}.", f"Give one of {sorted(names)}, or None.")
+        for role, name in (("email_field", email_field), ("active_field", active_field))
+        if name is not None and name not in names
+    ]
+    if problems:
+        raise ConfigError(problems)
+    users = HostUsers(
+        model=model,
+        mapper=mapper,
+        tables=tables,
+        key=mapper.get_property_by_column(tables.user_key).key,
+        email_field=email_field,
+        active_field=active_field,
+        tenant_fields=tenant_fields,
+    )
+    _forget_deleted(users)
+    return users
+
+
+def _forget_deleted(users: HostUsers) -> None:
+    """A user whom the host deletes takes the identity along, also where the database enforces no foreign key (trust: 30)."""
+    tables = users.tables
+    if tables.user.info.get("samljit.listening"):
+        return
+    tables.user.info["samljit.listening"] = True
+
+    @event.listens_for(users.mapper, "after_delete", propagate=True)
+    def forget(_: Mapper[Any], connection: sa.Connection, user: Any) -> None:
+        key = getattr(user, users.key)
+        connection.execute(sa.delete(tables.identity).where(tables.identity.c.user_id == key))
+        connection.execute(sa.update(tables.attempt).where(tables.attempt.c.user_id == key).values(user_id=None))
+
+
+def _describe(attribute: ColumnProperty[Any], table: sa.Table) -> UserColumn:
+    column = attribute.columns[0]
+    assert isinstance(column, sa.Column)
+    return UserColumn(
+        name=attribute.key,
+        type=_value_type(column.type),
+        nullable=bool(column.nullable),
+        unique=_is_unique(column, table),
+        length=getattr(column.type, "length", None) if isinstance(column.type, sa.String) else None,
+        has_default=column.default is not None or column.server_default is not None,
+    )
+
+
+def _value_type(kind: sa.types.TypeEngine[Any]) -> ValueType | None:
+    """What claims are turned into for a column of this type; None where they cannot fill it."""
+    if isinstance(kind, (sa.JSON, sa.ARRAY)):
+        return ValueType.LIST
+    try:
+        python_type = kind.python_type
+    except NotImplementedError:
+        return None
+    table = {str: ValueType.STRING, bool: ValueType.BOOLEAN, int: ValueType.INTEGER, date: ValueType.DATE, list: ValueType.LIST}
+    return None if issubclass(python_type, datetime) else table.get(python_type)
+
+
+def _is_unique(column: sa.Column[Any], table: sa.Table) -> bool:
+    """Whether a value may occur once in the whole table: by the column, a constraint or an index on it alone."""
+    return any(names == {column.name} for names in unique_sets(table))
+
+
+def unique_sets(table: sa.Table) -> list[set[str]]:
+    """The sets of column names whose values must be unique together."""
+    found = [{column.name} for column in table.columns if column.unique or (column.primary_key and len(table.primary_key) == 1)]
+    found += [
+        {column.name for column in constraint.columns}
+        for constraint in table.constraints
+        if isinstance(constraint, sa.UniqueConstraint)
+    ]
+    found += [{column.name for column in index.columns} for index in table.indexes if index.unique]
+    return [names for names in found if names]
