@@ -1,0 +1,229 @@
+"""What the shape of settings.json cannot say: addresses, slugs, domains, files, keys, and what this version lacks.
+
+The checks walk the document as it was written, and pass over values of a wrong type: those are reported by its shape. So one
+start names every problem at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import idna
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from samljit.errors import Problem
+from samljit.mapping.problems import path_to
+from samljit.settings.document import PRESETS, RESERVED_SLUGS, SLUG_PATTERN
+from samljit.settings.endpoints import check_base_url, check_endpoint, check_url_prefix
+from samljit.settings.source import Files
+
+SMALLEST_RSA_BITS = 2048
+
+# keys of the contract that this version does not act on: switched on, they are refused, never ignored
+_NOT_YET = {
+    "allow_idp_initiated": "Sign-ins start here: give Entra our login address as Sign on URL.",
+    "sign_requests": "In Entra, leave Require verification certificates off.",
+    "require_encryption": "In Entra, leave Token encryption off.",
+    "allow_rsa15": "In Entra, leave Token encryption off.",
+    "log_values_until": "The sign-in log never holds values.",
+}
+_TYPED_REQUIRED = ("entity_id", "sso_url", "certificate_files")
+_TYPED = (*_TYPED_REQUIRED, "slo_url")
+
+
+def check_document(document: Mapping[str, Any], files: Files) -> list[Problem]:
+    """All problems of the document besides those of its shape."""
+    problems = _check_addresses(document)
+    problems += _check_key_pairs(_object(document, "sp"), files)
+    base_url = _text(document, "base_url")
+    if base_url is None or check_base_url(base_url) is not None:
+        base_url = "http://localhost"  # reported already; the most lenient one keeps it from being reported for every tenant
+    tenants = _object(document, "tenants")
+    for slug, tenant in tenants.items():
+        path = path_to("$.tenants", slug)
+        problems += _check_slug(slug, path=path)
+        if isinstance(tenant, dict):
+            problems += _check_tenant(tenant, path=path, base_url=base_url, files=files)
+    return problems + _check_domains(tenants)
+
+
+def normal_domain(domain: str) -> str | None:
+    """The domain in lower-case ASCII (IDNA A-labels), as it is compared; None where it is no domain name."""
+    try:
+        ascii_form = idna.encode(domain, uts46=True, std3_rules=True, transitional=False).decode().lower()
+    except (idna.IDNAError, UnicodeError):
+        return None
+    parent, _, last_label = ascii_form.rpartition(".")
+    # a last label of digits makes it an IPv4 address; an empty one is the root's, which addresses are not written with
+    return ascii_form if parent and last_label and not last_label.isdigit() else None
+
+
+def _check_addresses(document: Mapping[str, Any]) -> list[Problem]:
+    checks = (("base_url", check_base_url, "invalid_base_url"), ("url_prefix", check_url_prefix, "invalid_url_prefix"))
+    problems = []
+    for key, check, code in checks:
+        value = _text(document, key)
+        message = check(value) if value is not None else None
+        if message:
+            problems.append(Problem(f"$.{key}", code, message))
+    return problems
+
+
+def _check_slug(slug: str, *, path: str) -> list[Problem]:
+    if slug in RESERVED_SLUGS:
+        return [Problem(path, "reserved_slug", "This slug is an address of our own.", "Choose another one.")]
+    if not re.fullmatch(SLUG_PATTERN, slug):
+        hint = "Use 1 to 63 of a-z, 0-9 and -, not beginning with -."
+        return [Problem(path, "invalid_slug", "A tenant's key stands in its addresses and cannot be this.", hint)]
+    return []
+
+
+def _check_tenant(tenant: Mapping[str, Any], *, path: str, base_url: str, files: Files) -> list[Problem]:
+    preset = tenant.get("preset", "entra")
+    problems = []
+    if isinstance(preset, str) and preset not in PRESETS:
+        hint = "Known here: " + ", ".join(PRESETS) + "."
+        problems.append(Problem(f"{path}.preset", "not_supported", "This preset is not available in this version.", hint))
+    for key, remedy in _NOT_YET.items():
+        if tenant.get(key) not in (None, False):
+            problems.append(_not_supported(f"{path}.{key}", f"{remedy} Leave the key out."))
+    if isinstance(preset, str) and preset.startswith("entra") and tenant.get("entra_tenant_id") is None:
+        hint = "Write the directory (tenant) ID from Entra's overview page: every sign-in must name it."
+        message = 'The key "entra_tenant_id" is required for Entra.'
+        problems.append(Problem(f"{path}.entra_tenant_id", "missing", message, hint))
+    if tenant.get("accept_expired_certificates") is True:
+        message = "Certificates that are out of date are trusted for this tenant."
+        hint = "Renew them in Entra, then leave this out."
+        problems.append(Problem(f"{path}.accept_expired_certificates", "expired_accepted", message, hint, is_warning=True))
+    idp = tenant.get("idp")
+    if isinstance(idp, dict):
+        preset_name = preset if isinstance(preset, str) else PRESETS[0]
+        problems += _check_idp(idp, path=f"{path}.idp", preset=preset_name, base_url=base_url, files=files)
+    return problems
+
+
+def _check_idp(idp: Mapping[str, Any], *, path: str, preset: str, base_url: str, files: Files) -> list[Problem]:
+    problems = _check_idp_kind(idp, path=path)
+    entity_id = _text(idp, "entity_id")
+    if entity_id is not None and "{tenant}" in entity_id:
+        hint = "Take the Microsoft Entra Identifier of the tenant's own directory."
+        problems.append(Problem(f"{path}.entity_id", "common_metadata", "This stands for every directory of the world.", hint))
+    for key in ("sso_url", "slo_url"):
+        url = _text(idp, key)
+        message = check_endpoint(url, preset=preset, base_url=base_url) if url is not None else None
+        if message:
+            problems.append(Problem(f"{path}.{key}", "endpoint_not_allowed", message))
+    named = [(f"{path}.metadata_file", _text(idp, "metadata_file"))]
+    named += [(path_to(f"{path}.certificate_files", index), name) for index, name in _texts(idp, "certificate_files")]
+    for place, name in named:
+        if name is not None:
+            problems += files.check(name, path=place)[1]
+    return problems
+
+
+def _check_idp_kind(idp: Mapping[str, Any], *, path: str) -> list[Problem]:
+    """Whether it is one of the ways to name an IdP, whole and alone."""
+    given = {key for key, value in idp.items() if value not in (None, [])}
+    if "metadata_url" in given:
+        return [_not_supported(f"{path}.metadata_url", "Download Entra's Federation Metadata XML and name it in metadata_file.")]
+    typed = [key for key in _TYPED if key in given]
+    if "metadata_file" in given:
+        hint = "The metadata file says this already; leave it out, or leave metadata_file out."
+        return [Problem(f"{path}.{key}", "idp_conflict", "Cannot stand beside metadata_file.", hint) for key in typed]
+    if not typed:
+        hint = "Write metadata_file, or entity_id, sso_url and certificate_files; or leave idp out until you have them."
+        return [Problem(path, "idp_incomplete", "Names no IdP.", hint)]
+    hint = "Typed by hand, an IdP needs entity_id, sso_url and certificate_files."
+    return [Problem(f"{path}.{key}", "missing", f'The key "{key}" is required.', hint) for key in _TYPED_REQUIRED if key not in given]
+
+
+def _check_domains(tenants: Mapping[str, Any]) -> list[Problem]:
+    owners: dict[str, str] = {}
+    problems = []
+    for slug, tenant in tenants.items():
+        for index, written in _texts(tenant, "domains"):
+            path = path_to("$.tenants", slug, "domains", index)
+            domain = normal_domain(written)
+            if domain is None:
+                message = "Is not a domain name."
+                problems.append(Problem(path, "invalid_domain", message, "Write what follows the @, for example contoso.com."))
+            elif domain in owners:
+                hint = "A domain belongs to one tenant."
+                problems.append(Problem(path, "domain_not_unique", f"This domain stands in {owners[domain]} too.", hint))
+            else:
+                owners[domain] = path
+    return problems
+
+
+def _check_key_pairs(sp: Mapping[str, Any], files: Files) -> list[Problem]:
+    keys, certificates = dict(_texts(sp, "key_files")), dict(_texts(sp, "certificate_files"))
+    problems = []
+    if len(keys) != len(certificates):
+        message = f"{len(keys)} key file(s) and {len(certificates)} certificate file(s)."
+        problems.append(Problem("$.sp", "key_files_uneven", message, "Name the certificate of each key, in the same order."))
+    for index in sorted(keys.keys() | certificates.keys()):
+        key, found = _load_key(keys[index], path=path_to("$.sp.key_files", index), files=files) if index in keys else (None, [])
+        problems += found
+        path = path_to("$.sp.certificate_files", index)
+        certificate, found = _load_certificate(certificates[index], path=path, files=files) if index in certificates else (None, [])
+        problems += found
+        if key and certificate and key.public_key() != certificate.public_key():
+            problems.append(Problem(path, "key_mismatch", "Is not the certificate of the key with the same number."))
+    return problems
+
+
+def _load_key(name: str, *, path: str, files: Files) -> tuple[RSAPrivateKey | None, list[Problem]]:
+    content, problems = files.check(name, path=path)
+    if content is None:
+        return None, problems
+    if files.is_open_to_others(name):
+        message = "Others on this machine may read this private key."
+        problems.append(Problem(path, "key_file_open", message, "chmod 600 it.", is_warning=True))
+    hint = "Name a PEM file with one unencrypted RSA private key."
+    try:
+        key = load_pem_private_key(content, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        # the library's own words are not passed on: nothing that was read from a key file is ever repeated
+        return None, [*problems, Problem(path, "key_invalid", "Holds no private key that can be read.", hint)]
+    if not isinstance(key, RSAPrivateKey):
+        return None, [*problems, Problem(path, "key_invalid", "Is not an RSA key.", hint)]
+    if key.key_size < SMALLEST_RSA_BITS:
+        problems.append(Problem(path, "key_too_small", f"Has fewer than {SMALLEST_RSA_BITS} bits.", "Make a new key pair."))
+    return key, problems
+
+
+def _load_certificate(name: str, *, path: str, files: Files) -> tuple[x509.Certificate | None, list[Problem]]:
+    content, problems = files.check(name, path=path)
+    if content is None:
+        return None, problems
+    try:
+        certificate = x509.load_pem_x509_certificate(content)
+        certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        hint = "Name a PEM file with the certificate of the key."
+        return None, [Problem(path, "certificate_invalid", "Holds no certificate that can be read.", hint)]
+    return certificate, problems
+
+
+def _not_supported(path: str, hint: str) -> Problem:
+    return Problem(path, "not_supported", "This is not available in this version.", hint)
+
+
+def _text(section: Mapping[str, Any], key: str) -> str | None:
+    value = section.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _object(section: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = section.get(key)
+    return {name: inner for name, inner in value.items() if isinstance(name, str)} if isinstance(value, dict) else {}
+
+
+def _texts(section: Any, key: str) -> Iterable[tuple[int, str]]:
+    value = section.get(key) if isinstance(section, dict) else None
+    return [(index, item) for index, item in enumerate(value) if isinstance(item, str)] if isinstance(value, list) else []

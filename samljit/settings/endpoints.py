@@ -1,0 +1,111 @@
+"""Which addresses may stand in settings and metadata: ours, and those of an IdP."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
+# Microsoft's login hosts, all clouds; "*." stands for exactly one label. entra: authentication-national-cloud;
+# External ID: customers/how-to-register-saml-app; B2C: saml-service-provider. China has two names: its documentation says
+# partner.microsoftonline.cn, Microsoft's own libraries log in at chinacloudapi.cn (MSAL AzureCloudInstance.AzureChina).
+_ENTRA_HOSTS = (
+    "login.microsoftonline.com",
+    "login.microsoftonline.us",
+    "login.partner.microsoftonline.cn",
+    "login.chinacloudapi.cn",
+    "*.ciamlogin.com",
+    "*.b2clogin.com",
+)
+
+_URL_CHARACTERS = re.compile(r"[\x21-\x7e]+")
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+
+def allowed_hosts(preset: str) -> tuple[str, ...] | None:
+    """The hosts that an IdP of this preset may live on; None where any may do."""
+    return _ENTRA_HOSTS if preset.startswith("entra") else None
+
+
+def check_endpoint(url: str, *, preset: str, base_url: str) -> str | None:
+    """What is wrong with an address of an IdP, typed or found in its metadata; None where it may be used.
+
+    https, on a host that the preset allows; a loopback address also without, where base_url is one too (the demo).
+    """
+    parts = _split(url)
+    if isinstance(parts, str):
+        return parts
+    if is_loopback(parts.hostname) and is_loopback(urlsplit(base_url).hostname):
+        return None
+    if parts.scheme != "https":
+        return "Must use https; http is only for loopback addresses, while base_url is one too."
+    hosts = allowed_hosts(preset)
+    if hosts is not None and not (parts.port in (None, 443) and any(_fits(parts.hostname or "", host) for host in hosts)):
+        return f'Must lie on one of Microsoft\'s login hosts for preset "{preset}": {", ".join(hosts)}.'
+    return None
+
+
+def check_base_url(url: str) -> str | None:
+    """What is wrong with a base_url; None where it is scheme, host and port alone, just as browsers send them."""
+    parts = _split(url)
+    if isinstance(parts, str):
+        return parts
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    port = "" if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
+    if parts.scheme != "https" and not is_loopback(parts.hostname):
+        return "Must use https; http is only for localhost and loopback addresses."
+    plain = f"{parts.scheme}://{host}{port}"
+    if url != plain:
+        return f'Must be scheme, host and port alone: write "{plain}". Paths belong in url_prefix.'
+    return None
+
+
+def check_url_prefix(prefix: str) -> str | None:
+    """What is wrong with a url_prefix; None where it is empty or plain path segments."""
+    if _PREFIX.fullmatch(prefix):
+        return None
+    return 'Must be "" or start with one "/", not end with one, and hold letters, digits and . _ ~ - between them.'
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether the host is this machine: localhost, 127.0.0.0/8 or ::1."""
+    if host == "localhost":
+        return True
+    address = _address(host or "")
+    return address is not None and address.is_loopback
+
+
+def _split(url: str) -> SplitResult | str:
+    """The parts of an absolute http(s) URL, or what is wrong with it. Messages never repeat it."""
+    # urlsplit drops tabs and line ends silently, and browsers read "\" as "/": neither may get so far
+    if not _URL_CHARACTERS.fullmatch(url) or "\\" in url:
+        return "Must be a URL in ASCII, without spaces; write international host names in their xn-- form."
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # read for its ValueError
+    except ValueError:
+        return "Must be a URL such as https://app.example.com."
+    host = parts.hostname or ""
+    if parts.scheme not in _DEFAULT_PORTS or not (_address(host) or _HOST.fullmatch(host)):
+        return "Must be a URL such as https://app.example.com."
+    if "@" in parts.netloc:
+        return "Must not hold a user name or password."
+    if "#" in url:
+        return "Must not hold a fragment (#...)."
+    return parts
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _fits(host: str, pattern: str) -> bool:
+    if pattern.startswith("*."):
+        return host.partition(".")[2] == pattern[2:]
+    return host == pattern
