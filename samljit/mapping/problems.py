@@ -27,8 +27,8 @@ _OWN_TYPES = frozenset(get_args(ErrorType))
 # what a pydantic error type expected, and how that is written in JSON
 _EXPECTED = {
     "string_type": ("text", "Write it in double quotes."),
-    "bool_type": ("true or false", "Write true or false, without quotes."),
-    "bool_parsing": ("true or false", "Write true or false, without quotes."),
+    "bool_type": ("true/false", "Write true or false, without quotes."),
+    "bool_parsing": ("true/false", "Write true or false, without quotes."),
     "int_type": ("a whole number", "Write a number, without quotes."),
     "int_parsing": ("a whole number", "Write a number, without quotes."),
     "int_from_float": ("a whole number", "Write a number without a fraction."),
@@ -156,7 +156,8 @@ def _problem(details: ErrorDetails, *, place: _Place, path: str) -> Problem:
     if place.is_key:
         return Problem(path, "invalid", f'"{name}" is not a possible key here.', _about(place.field))
     if kind == "extra_forbidden":
-        known = {str(key) for model in place.parent for key in _fields(model)}
+        # a field with exclude=True is there to be refused with words of its own
+        known = {str(key) for model in place.parent for key, field in _fields(model).items() if not field.exclude}
         return Problem(path, "unknown_key", f'There is no key "{name}".', nearest_hint(name, known))
     if kind == "missing":
         return Problem(path, "missing", f'The key "{name}" is required.', _about(place.field))
@@ -181,7 +182,7 @@ def _about(field: FieldInfo | None) -> str:
 
 
 def _kind_of(value: Any) -> str:
-    kinds = ((type(None), "null"), (bool, "true or false"), (str, "text"), (int | float, "a number"), (Mapping, "an object"))
+    kinds = ((type(None), "null"), (bool, "true/false"), (str, "text"), (int | float, "a number"), (Mapping, "an object"))
     return next((name for kind, name in kinds if isinstance(value, kind)), "a list")
 
 
@@ -193,11 +194,13 @@ def _nearest_choice(value: Any, expected: str) -> str:
 
 def _either(first: Problem, second: Problem) -> Problem:
     """One problem for the two that a union's members report at one place: each says what it would have taken."""
-    if first.code != second.code or first.code != "wrong_type" or first.message == second.message:
+    if first.code != "wrong_type" or first.message == second.message:
         return first
+    if second.code != "wrong_type":
+        return second
     expected, but = first.message.split(", not ", 1)
     other = second.message.removeprefix("Must be ").split(", not ", 1)[0]
-    return replace(first, message=f"{expected} or {other}, not {but}", hint="")
+    return replace(first, message=f"{expected.replace(' or ', ', ')} or {other}, not {but}", hint="")
 
 
 def _is_outdone(problem: Problem, found: Mapping[str, Problem]) -> bool:
