@@ -1,0 +1,54 @@
+"""Who a genuine assertion is about, as one stable key (trust: 30)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from uuid import UUID
+
+from samljit.errors import ProvisioningRefused, Reason
+from samljit.mapping.aliases import NAME_ID, OBJECT_IDENTIFIER, short_name
+from samljit.model import Assertion, Subject, Tenant
+
+_TRANSIENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def subject_of(assertion: Assertion, *, tenant: Tenant) -> Subject:
+    """The subject that the tenant's mapping names: a claim or the NameID, exactly one non-blank value.
+
+    An object identifier of an Entra tenant is one GUID in lower case; every other value stays as it was signed, byte for byte.
+    Raises: ProvisioningRefused (subject_missing, subject_transient).
+    """
+    source = tenant.mapping.identity_source
+    if source == NAME_ID:
+        if (assertion.name_id.format or "").strip() == _TRANSIENT:
+            raise ProvisioningRefused(Reason.SUBJECT_TRANSIENT, "the NameID is transient: it names nobody next time")
+        values = [assertion.name_id.value]
+    else:
+        values = list(assertion.claims.get(source, ()))
+    values = [value for value in values if value.strip()]
+    if len(values) != 1:
+        raise _missing(source, f"has {len(values)} values, not one")
+    value = values[0]
+    if source == OBJECT_IDENTIFIER and tenant.preset.startswith("entra"):
+        value = value.strip().lower()
+        if not _GUID.fullmatch(value):
+            raise _missing(source, "is not a GUID")
+    key = subject_key(tenant_id=tenant.id, issuer=assertion.issuer, source=source, value=value)
+    return Subject(key=key, tenant_id=tenant.id, issuer=assertion.issuer, source=source, value=value)
+
+
+def subject_key(*, tenant_id: UUID, issuer: str, source: str, value: str) -> str:
+    """The key an identity is stored under: SHA-256 in lower-case hex of the four, each in UTF-8 behind its length in 8 bytes.
+
+    The lengths keep ("ab", "c") apart from ("a", "bc"). A hash, because some databases compare text without case, accents and
+    trailing blanks.
+    """
+    parts = (str(tenant_id), issuer, source, value)
+    encoded = (part.encode("utf-8") for part in parts)
+    return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in encoded)).hexdigest()
+
+
+def _missing(source: str, what: str) -> ProvisioningRefused:
+    return ProvisioningRefused(Reason.SUBJECT_MISSING, f"{short_name(source)} {what}")
