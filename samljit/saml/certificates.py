@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from cryptography import x509
@@ -73,6 +73,27 @@ def usable_certificates(
     if not usable and not unusable:
         problems.append(Problem(path, "certificate_missing", "There is no certificate to check signatures with.", _REPLACE))
     return tuple(usable), problems + _out_of_date(usable, path=path, now=now)
+
+
+def read_usable_certificates(
+    files: Sequence[bytes], *, path: str, now: datetime
+) -> tuple[tuple[Certificate, ...], list[Problem]]:
+    """The certificates of the files that an operator named, as `usable_certificates` finds them, and all problems.
+
+    `path` is the JSON path of the list; a file that holds no certificate is an error at its own place in it.
+    """
+    certificates: list[Certificate] = []
+    problems: list[Problem] = []
+    for index, content in enumerate(files):
+        try:
+            certificates += read_certificates(content)
+        except CertificateError as error:
+            hint = 'In Entra: SAML Certificates, download "Certificate (Base64)".'
+            problems.append(Problem(f"{path}[{index}]", "certificate_malformed", str(error), hint))
+    if not certificates and problems:
+        return (), problems
+    usable, found = usable_certificates(certificates, path=path, now=now)
+    return usable, problems + found
 
 
 def _out_of_date(certificates: list[Certificate], *, path: str, now: datetime) -> list[Problem]:

@@ -61,11 +61,11 @@ def _read(
         message = "The IdP offers no SingleSignOnService with the HTTP-Redirect binding."
         problems.append(Problem(path, "endpoint_missing", message, _DOWNLOAD))
     certificates, unreadable = _signing_certificates(role)
-    usable, certificate_problems = usable_certificates(certificates, path=path, now=now)
-    message = f"{unreadable} signing certificate(s) of the IdP cannot be read."
+    usable, found = usable_certificates(certificates, path=path, now=now)
     if unreadable:
+        message = f"{unreadable} signing certificate(s) of the IdP cannot be read."
         problems.append(Problem(path, "certificate_malformed", message, _DOWNLOAD, is_warning=bool(usable)))
-    problems += certificate_problems
+    problems += found
     if sso_url is None or any(not problem.is_warning for problem in problems):
         return None, problems
     return IdentityProvider(entity_id=entity_id, sso_url=sso_url, certificates=usable, slo_url=slo_url), problems

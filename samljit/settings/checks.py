@@ -163,8 +163,9 @@ def _check_domains(tenants: Mapping[str, Any]) -> list[Problem]:
 def _check_key_pairs(sp: Mapping[str, Any], files: Files) -> list[Problem]:
     keys, certificates = dict(_texts(sp, "key_files")), dict(_texts(sp, "certificate_files"))
     problems = []
-    if len(keys) != len(certificates):
-        message = f"{len(keys)} key file(s) and {len(certificates)} certificate file(s)."
+    listed = sp.get("key_files", []), sp.get("certificate_files", [])
+    if all(isinstance(names, list) for names in listed) and len(listed[0]) != len(listed[1]):
+        message = f"{len(listed[0])} key file(s) and {len(listed[1])} certificate file(s)."
         problems.append(Problem("$.sp", "key_files_uneven", message, "Name the certificate of each key, in the same order."))
     for index in sorted(keys.keys() | certificates.keys()):
         key, found = _load_key(keys[index], path=path_to("$.sp.key_files", index), files=files) if index in keys else (None, [])

@@ -50,6 +50,10 @@ class GuardsDocument(_Document):
     protected_fields: list[Text] = Field(
         default_factory=list, description="Columns of the user record that no mapping may fill.", examples=[["is_admin"]]
     )
+    allow_unproven_email: bool = Field(
+        default=False,
+        description="Where the e-mail column is unique over all tenants: take addresses outside the tenant's proven domains too.",
+    )
 
 
 class IdpDocument(_Document):

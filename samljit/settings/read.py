@@ -35,6 +35,7 @@ class Guards:
 
     protected_fields: frozenset[str] = frozenset()
     grantable_roles: frozenset[str] | None = None
+    allow_unproven_email: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,11 @@ def _settings(checked: SettingsDocument, *, document: Mapping[str, Any], files: 
             KeyPair(key=files.read(key), certificate=_first_certificate(files.read(certificate)))
             for key, certificate in zip(checked.sp.key_files, checked.sp.certificate_files, strict=True)
         ),
-        guards=Guards(frozenset(checked.guards.protected_fields), None if roles is None else frozenset(roles)),
+        guards=Guards(
+            protected_fields=frozenset(checked.guards.protected_fields),
+            grantable_roles=None if roles is None else frozenset(roles),
+            allow_unproven_email=checked.guards.allow_unproven_email,
+        ),
         mapping=document.get("mapping", {}),
         tenants=MappingProxyType(tenants),
     )
