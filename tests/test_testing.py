@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,6 +25,8 @@ from onelogin.saml2.errors import OneLogin_Saml2_ValidationError
 from onelogin.saml2.idp_metadata_parser import OneLogin_Saml2_IdPMetadataParser
 from onelogin.saml2.response import OneLogin_Saml2_Response
 from onelogin.saml2.settings import OneLogin_Saml2_Settings
+from playwright.sync_api import sync_playwright
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from samljit.testing import (
     AuthnRequest,
@@ -504,6 +508,7 @@ def make_app(*cookies: str) -> Flask:
             f'<title> A form </title><a href="/seen?n=1">Go <b>on</b></a><form id="f" action="{request.args["action"]}" method="post">'
             '<input name="SAMLResponse" value="x+y="><input name="a" value="1"><input type="submit" name="go" value="2"></form>'
         )
+        body += "<script>onload = () => document.forms[0].submit()</script>" if "auto" in request.args else ""
         headers = {"Referrer-Policy": request.args["policy"]} if "policy" in request.args else {}
         return Response(body, headers=headers, mimetype="text/html")
 
@@ -703,7 +708,7 @@ def test_reload_repeats_a_post_as_it_was(browser: Browser):
     first = browser.submit_saml_form()
     second = browser.reload()
     assert second.text == first.text
-    assert second.history[0].headers == first.history[0].headers
+    assert second.history[0].headers == first.history[0].headers | {"Sec-Fetch-User": "?1"}
 
 
 def test_back_skips_pages_that_sent_the_browser_on():
@@ -721,6 +726,152 @@ def test_a_browser_can_be_told_to_stay_on_a_refreshing_page():
     page = browser.get(f"{APP}/refresh")
     assert (page.title, page.refresh_url) == ("Signing you in", f"{APP}/seen?from=refresh&n=1")
     assert browser.follow_refresh().url == page.refresh_url
+
+
+# --- the browser beside a real one ------------------------------------------------------------------------------------
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+WATCHED = ("Cookie", "Origin", "Referer", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User")
+
+
+class Servers:
+    """An app on localhost and an IdP on 127.0.0.1, two sites that note what every request brought along."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[Any, ...]] = []
+        self.apps: dict[str, Flask] = {}
+        self._servers = []
+        for host in ("localhost", "127.0.0.1"):
+            app = make_app("lax=1; Path=/; SameSite=Lax", "strict=1; Path=/; SameSite=Strict", "absent=1; Path=/")
+            app.before_request(self._note)
+            app.add_url_rule("/favicon.ico", "icon", lambda: ("", 204))
+            server = make_server(host, 0, app, threaded=True, request_handler=QuietHandler)
+            self._servers.append(server)
+            self.apps[f"http://{host}:{server.port}"] = app
+        self.app_url, self.idp_url = self.apps
+
+    def _note(self) -> None:
+        if request.path != "/favicon.ico":
+            self.log.append((request.method, request.url, *(request.headers.get(name) for name in WATCHED)))
+
+    def __enter__(self) -> Servers:
+        for server in self._servers:
+            Thread(target=server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+
+
+class QuietHandler(WSGIRequestHandler):
+    def log(self, *_: Any, **__: Any) -> None:
+        """Nothing: pytest shows what matters."""
+
+
+class RealBrowser:
+    """Chromium with the verbs of the test browser."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+
+    def get(self, url: str) -> None:
+        self.page.goto(url)
+
+    def click(self, url: str) -> None:
+        script = "url => document.body.append(Object.assign(document.createElement('a'), {href: url, id: 'added', text: 'x'}))"
+        self.page.evaluate(script, url)
+        self.page.click("#added")
+
+    def press(self) -> None:
+        self.page.click("[type=submit]")
+
+    def click_through(self, url: str) -> None:
+        self.click(url)
+
+    def reload(self) -> None:
+        self.page.reload()
+
+    def back(self) -> None:
+        self.page.go_back()
+
+
+class PressingBrowser(Browser):
+    """The test browser with verbs for what Chromium does by a button, or by a script on the page."""
+
+    def press(self) -> None:
+        self.submit(self.page.forms[0], {"go": "2"})
+
+    def click_through(self, url: str) -> None:
+        self.click(url)
+        self.submit_saml_form()
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    with Servers() as servers:
+        yield servers
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+# Steps are (verb, address?); {app} and {idp} stand for the two servers' origins.
+START: tuple[tuple[str, ...], ...] = (("get", "{app}/set"),)
+WAYS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "posted from elsewhere": (("click", "{idp}/form?action={app}/seen"), ("press",)),
+    "posted by script": (("click_through", "{idp}/form?auto=1&action={app}/seen"),),
+    "posted by script, then back": (("click_through", "{idp}/form?auto=1&action={app}/refresh"), ("back",)),
+    "posted, then refreshed": (("click", "{idp}/form?action={app}/refresh"), ("press",)),
+    "posted, then reloaded": (("click", "{idp}/form?action={app}/seen"), ("press",), ("reload",)),
+    "refreshed, then reloaded": (("click", "{idp}/form?action={app}/refresh"), ("press",), ("reload",)),
+    "linked from elsewhere, then reloaded": (("get", "{idp}/form?action=x"), ("click", "{app}/seen"), ("reload",)),
+    "typed, then reloaded": (("get", "{app}/seen"), ("reload",)),
+    "through elsewhere and back": (("click", "{idp}/to?url={app}/seen"),),
+    "typed, through elsewhere and back": (("get", "{idp}/to?url={app}/seen"),),
+    **{
+        f"posted, then redirected by {code}": (("get", f"{{idp}}/form?action={{app}}/to?url=/seen%26code={code}"), ("press",))
+        for code in (302, 303, 307)
+    },
+    **{
+        f"posted elsewhere, which answers {code}": (
+            ("get", f"{{app}}/form?action={{idp}}/to?url={{app}}/seen%26code={code}"),
+            ("press",),
+        )
+        for code in (303, 307)
+    },
+    **{
+        f"Referrer-Policy {policy}": (("get", f"{{idp}}/form?action={{app}}/seen&policy={policy}"), ("press",))
+        for policy in ("no-referrer", "same-origin", "origin", "strict-origin", "unsafe-url")
+    },
+    "own form without referrer": (("get", "{app}/form?action=/seen&policy=no-referrer"), ("press",)),
+}
+
+
+@pytest.mark.parametrize("steps", WAYS.values(), ids=WAYS.keys())
+def test_requests_are_those_that_chromium_makes(chromium: Any, servers: Servers, steps: tuple[tuple[str, ...], ...]):
+    ours = PressingBrowser(servers.apps)
+    context = chromium.new_context()
+    real = RealBrowser(context.new_page())
+    logs: list[list[tuple[Any, ...]]] = [[], []]
+    for verb, *address in START + steps:
+        urls = [url.format(app=servers.app_url, idp=servers.idp_url) for url in address]
+        for browser, log in zip((ours, real), logs, strict=True):
+            servers.log.clear()
+            getattr(browser, verb)(*urls)
+            if browser is real:
+                real.page.wait_for_url(ours.page.url)
+            log.extend(servers.log)
+    context.close()
+    assert logs[0] == logs[1]
 
 
 # --- hosts ------------------------------------------------------------------------------------------------------------

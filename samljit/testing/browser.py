@@ -205,7 +205,7 @@ class Browser:
 
     def reload(self) -> Page:
         """The page on show, requested again: a POST with the same form, and from the site that it first came from."""
-        return self._go(self._entry[0], replaces=True)
+        return self._go(replace(self._entry[0], by_user=True), replaces=True)
 
     def back(self) -> Page:
         """The page before, from memory; one that said `no-store` is requested again, a POST with the same form.
@@ -393,7 +393,8 @@ def _referer(navigation: _Navigation) -> str | None:
         return None
     whole = navigation.initiator
     origin = f"{origin_of(whole)}/"
-    is_same_origin = origin_of(whole) == origin_of(navigation.url)
+    # What a redirect through another origin has cut the Referer to, it stays.
+    is_same_origin = all(origin_of(whole) == origin_of(url) for url in (*navigation.chain, navigation.url))
     is_downgrade = whole.startswith("https:") and not _is_trustworthy(navigation.url)
     allowed = {
         "no-referrer": None,
