@@ -127,7 +127,7 @@ def test_defaults_are_those_of_the_contract(folder: Path) -> None:
     assert settings.clock_skew == timedelta(seconds=120)
     assert settings.attempt_days == 90
     assert settings.key_pairs == ()
-    assert settings.guards == Guards(protected_fields=frozenset(), grantable_roles=None)
+    assert settings.guards == Guards(protected_fields=frozenset(), grantable_roles=None, allow_unproven_email=False)
     assert settings.mapping == {}
     contoso = settings.tenants["contoso"]
     assert contoso.enabled
@@ -144,7 +144,7 @@ def test_everything_written_reaches_the_settings(folder: Path) -> None:
         (("url_prefix",), ""),
         (("clock_skew_seconds",), 300),
         (("attempt_days",), 1),
-        (("guards",), {"grantable_roles": ["viewer"], "protected_fields": ["is_admin"]}),
+        (("guards",), {"grantable_roles": ["viewer"], "protected_fields": ["is_admin"], "allow_unproven_email": True}),
         (tenant("enabled"), False),
         (tenant("entra_tenant_id"), GUID.upper()),
         (tenant("domains"), ["Contoso.COM", "bücher.example", "xn--strae-oqa.example"]),
@@ -158,7 +158,9 @@ def test_everything_written_reaches_the_settings(folder: Path) -> None:
     assert (settings.base_url, settings.url_prefix) == ("https://app.example.com", "")
     assert (settings.clock_skew, settings.attempt_days) == (timedelta(seconds=300), 1)
     assert settings.key_pairs == (KeyPair(key=OURS.private_key_pem, certificate=OURS.certificate_pem),)
-    assert settings.guards == Guards(protected_fields=frozenset({"is_admin"}), grantable_roles=frozenset({"viewer"}))
+    assert settings.guards == Guards(
+        protected_fields=frozenset({"is_admin"}), grantable_roles=frozenset({"viewer"}), allow_unproven_email=True
+    )
     assert settings.mapping == {"fields": {"email": "emailaddress"}}
     contoso = settings.tenants["contoso"]
     assert (contoso.slug, contoso.name, contoso.enabled, contoso.entra_tenant_id) == ("contoso", "Contoso Ltd", False, GUID)
