@@ -1,6 +1,6 @@
 """pytest fixtures for hosts: `fake_entra` and `saml_browser`.
 
-pytest loads this wherever samljit is installed, so that xmlsec and lxml are imported only where a fixture is used.
+pytest loads this wherever samljit is installed, so the tools are imported only where a fixture is used.
 """
 
 from __future__ import annotations
