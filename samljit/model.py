@@ -177,12 +177,16 @@ class UserColumn:
 
 @dataclass(frozen=True, slots=True)
 class UserShape:
-    """What samljit was told about the host's user class. `protected` names columns that no mapping may target."""
+    """What samljit was told about the host's user class. `protected` names columns that no mapping may target.
+
+    `host_fills` says that the host sets columns of its own on new users (`tenant_fields`), which are not known before there is a tenant.
+    """
 
     columns: Mapping[str, UserColumn]
     protected: frozenset[str]
     email_field: str | None = None
     active_field: str | None = None
+    host_fills: bool = False
 
 
 # Gives what becomes of one claim value: one value, several, or none ([]). Raises ValueError for a value it cannot use.

@@ -286,6 +286,8 @@ def _transform(step: str | StepDocument, scene: _Scene) -> Transform:
 
 
 def _unfilled_columns(targets: frozenset[str], *, scene: _Scene) -> Iterator[Problem]:
+    if scene.shape.host_fills:
+        return  # which columns the host fills is only known once there is a tenant
     for name, column in scene.shape.columns.items():
         if column.nullable or column.has_default or name in targets or name in scene.shape.protected:
             continue

@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import idna
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 
 def check_address(address: str) -> str:
     """The address, its domain in normal form where it is not ASCII. The local part stays as it is, case included.
 
-    Raises: ValueError where it is not the address of a mailbox.
+    Whether mail can be delivered there is not asked. Raises: ValueError where it is not the address of a mailbox.
     """
+    local, at, domain = address.rpartition("@")
+    above, _, top = domain.rpartition(".")
+    # The library refuses reserved names with the rest of bad syntax, and directories are full of ada@contoso.local:
+    # another name stands in for the top one while it looks.
+    stand_in = "example" if top.lower() in SPECIAL_USE_DOMAIN_NAMES else top
+    checked = f"{local}{at}{above}.{stand_in}" if above else f"{local}{at}{stand_in}"
     try:
-        # Whether mail can be delivered is not asked: directories hold addresses such as ada@contoso.local.
-        valid = validate_email(address, check_deliverability=False, globally_deliverable=False)
+        valid = validate_email(checked, check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError:
         raise ValueError("is not an e-mail address") from None
-    local, _, domain = address.rpartition("@")
-    return address if domain.isascii() else f"{local}@{valid.domain}"
+    if domain.isascii():
+        return address
+    return f"{local}@{valid.domain}" if stand_in == top else f"{local}@{valid.domain.removesuffix(stand_in)}{top}"
 
 
 def domain_key(domain: str) -> str:

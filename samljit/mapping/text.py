@@ -26,7 +26,7 @@ def _is_visible(text: str, index: int) -> bool:
         return _spells(char, before=before, after=after)
     if _is_variation_selector(char):
         # Japanese family names are told apart by them; after a letter they choose its shape, elsewhere they only hide
-        return unicodedata.category(before or " ")[0] in "LS"
+        return before not in _BLANK_LETTERS and unicodedata.category(before or " ")[0] in "LS"
     # Cc control; Cf bidi, zero-width, tags; Cs half of a surrogate pair, which no database takes
     return char not in _BLANK_LETTERS and unicodedata.category(char) not in ("Cc", "Cf", "Cs")
 

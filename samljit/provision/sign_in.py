@@ -68,6 +68,11 @@ def provision(
         raise _name_conflict(store, job, void) from None
 
 
+def find_user_of(assertion: Assertion, *, store: Store, tenant: Tenant) -> Any:
+    """The key of the user whom a genuine assertion is about, or None. Writes nothing. Raises: ProvisioningRefused, Unavailable."""
+    return store.find_subject_user(subject_of(assertion, tenant=tenant))
+
+
 class _NotWritten(Exception):
     """The transaction is void, because the database refused what this plan wanted to write."""
 

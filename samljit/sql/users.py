@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import ColumnProperty, Mapper, Session
+from sqlalchemy.orm import ColumnProperty, Mapper, Session, scoped_session
 
 from samljit.errors import ConfigError, Problem, ProvisioningRefused, Reason
 from samljit.model import ExistingUser, Tenant, UserColumn, UserShape, ValueType
@@ -45,6 +45,7 @@ class HostUsers:
             protected=frozenset(own | passwords | protected),
             email_field=self.email_field,
             active_field=self.active_field,
+            host_fills=self.tenant_fields is not None,
         )
 
     def _attributes(self) -> list[ColumnProperty[Any]]:
@@ -56,6 +57,17 @@ class HostUsers:
 
     def is_active(self, user: Any) -> bool:
         return self.active_field is None or bool(getattr(user, self.active_field))
+
+    def load(self, host_session: Any, user_id: Any) -> Any:
+        """An active user, afresh; None if there is none. Attached to the host's session where that is a scoped one, else detached."""
+        if isinstance(host_session, scoped_session):
+            user = host_session.get(self.model, user_id, populate_existing=True)
+        else:
+            with host_session() as session:
+                user = session.get(self.model, user_id)
+                if user is not None:
+                    session.expunge(user)
+        return user if user is not None and self.is_active(user) else None
 
     def read(self, user: Any, *, tenant: Tenant) -> ExistingUser:
         """Raises: ProvisioningRefused (user_outside_tenant)."""

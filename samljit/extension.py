@@ -1,0 +1,118 @@
+"""SamlJit: what a host app creates and mounts."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Flask, session
+from sqlalchemy.orm import Session, scoped_session
+
+from samljit.errors import ConfigError, Problem
+from samljit.mapping.mail import domain_key
+from samljit.model import Tenant, Transform
+from samljit.settings.read import read_settings
+from samljit.sql.store import SqlStore, session_factory
+from samljit.sql.users import TenantFields, inspect_users
+from samljit.tenants import build_tenants
+from samljit.views.blueprint import make_blueprint
+from samljit.views.finish import SESSION_KEY
+from samljit.views.mounted import Mounted, mounted, secrets_of
+
+log = logging.getLogger("samljit")
+
+
+class SamlJit:
+    """SAML just-in-time provisioning for one user class; mounts into any number of apps with `init_app`.
+
+    `user_model` is the host's mapped class and `session` its sessionmaker, scoped_session or Flask-SQLAlchemy's `db.session`.
+    `email_field` and `active_field` name columns of it, None where there is none. `tenant_fields` gives, for a tenant, columns that are
+    set on every user created for it and required of every user found.
+    `transforms` are functions of the host that mapping documents may name: text in, list of texts out.
+    Samljit's tables are made in the class's MetaData here, so that `create_all` and Alembic see them. Raises: ConfigError.
+    """
+
+    def __init__(
+        self,
+        *,
+        user_model: type[Any],
+        session: Callable[[], Session] | scoped_session[Any],
+        email_field: str | None = None,
+        active_field: str | None = None,
+        tenant_fields: TenantFields | None = None,
+        transforms: Mapping[str, Transform] | None = None,
+    ) -> None:
+        self._session = session
+        self._factory = session_factory(session)
+        self._transforms = dict(transforms or {})
+        self._users = inspect_users(
+            user_model, email_field=email_field, active_field=active_field, tenant_fields=tenant_fields
+        )
+
+    def init_app(self, app: Flask) -> None:
+        """Reads `app.config["SAMLJIT_SETTINGS"]` (a path, or what the file would hold), else the file that the environment variable
+        SAMLJIT_SETTINGS names, and mounts the blueprint. Raises: ConfigError with every problem at once."""
+        source = app.config.get("SAMLJIT_SETTINGS") or os.environ.get("SAMLJIT_SETTINGS")
+        if not source:
+            hint = 'Set app.config["SAMLJIT_SETTINGS"], or the environment variable, to the path of settings.json.'
+            raise ConfigError([Problem("SAMLJIT_SETTINGS", "missing", "No settings were given.", hint)])
+        settings, problems = read_settings(Path(source) if isinstance(source, str) else source)
+        tenants: dict[str, Tenant] = {}
+        if settings is not None:
+            shape = self._users.shape(settings.guards.protected_fields)
+            tenants, found = build_tenants(settings, shape=shape, transforms=self._transforms, now=datetime.now(UTC))
+            problems = [*problems, *found]
+        if settings is None or any(not problem.is_warning for problem in problems):
+            raise ConfigError([problem for problem in problems if not problem.is_warning])
+        for problem in problems:
+            log.warning("%s", problem)
+        skew = settings.clock_skew
+        app.extensions["samljit"] = Mounted(
+            base_url=settings.base_url,
+            url_prefix=settings.url_prefix,
+            tenants=tenants,
+            store=SqlStore(factory=self._factory, users=self._users),
+            users=self._users,
+            shape=shape,
+            host_session=self._session,
+            allow_unproven_email=settings.guards.allow_unproven_email,
+            secrets=lambda app: secrets_of(app, skew=skew),
+        )
+        app.register_blueprint(make_blueprint(), url_prefix=settings.url_prefix or None)
+
+    # --- for the host -------------------------------------------------------------------------------------------------
+
+    def login_url(
+        self, tenant: str | None = None, *, next: str | None = None, login_hint: str | None = None, force: bool = False
+    ) -> str:
+        """Where to send somebody who must sign in: an absolute URL under base_url.
+
+        `tenant` may be left out where the settings have exactly one. `next` is a local path to come back to. `force` asks for a fresh
+        sign-in at the IdP. Raises: ValueError for a tenant that does not exist or cannot be told.
+        """
+        mount = mounted()
+        if tenant is None:
+            if len(mount.tenants) != 1:
+                raise ValueError(f"name the tenant: there are {len(mount.tenants)}")
+            [tenant] = mount.tenants
+        if tenant not in mount.tenants:
+            raise ValueError(f"no tenant {tenant!r}")
+        query = {"next": next, "login_hint": login_hint, "force": "1" if force else None}
+        given = urlencode({name: value for name, value in query.items() if value})
+        return f"{mount.base_url}{mount.url_prefix}/{tenant}/login" + (f"?{given}" if given else "")
+
+    @property
+    def current_tenant(self) -> Tenant | None:
+        """The tenant whose IdP signed the current session in, or None."""
+        signed_in = session.get(SESSION_KEY)
+        return mounted().tenants.get(signed_in["tenant"]) if signed_in else None
+
+    def tenant_for_email(self, email: str) -> Tenant | None:
+        """The tenant that proved the domain of this address, or None. Says nothing about whether such a person exists."""
+        domain = domain_key(email.rpartition("@")[2])
+        return next((tenant for tenant in mounted().tenants.values() if domain in tenant.domains), None)

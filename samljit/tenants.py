@@ -1,0 +1,129 @@
+"""Tenants from settings: IdP metadata read, mapping documents checked against the host's columns, every problem collected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from uuid import UUID
+
+from samljit.errors import Problem
+from samljit.mapping.compile import compile_mapping
+from samljit.mapping.document import merge_documents
+from samljit.mapping.problems import path_to
+from samljit.model import IdentityProvider, Tenant, Transform, UserShape
+from samljit.saml.certificates import CertificateError, read_certificates, usable_certificates
+from samljit.saml.idp_metadata import read_idp_metadata
+from samljit.settings.endpoints import check_endpoint
+from samljit.settings.read import MetadataFile, Settings, TenantSettings, TypedIdp
+
+NO_ID = UUID(int=0)  # until the database has given the tenant its permanent one
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What building one tenant needs beside its own settings."""
+
+    settings: Settings
+    shape: UserShape
+    transforms: Mapping[str, Transform]
+    now: datetime
+
+
+def build_tenants(
+    settings: Settings, *, shape: UserShape, transforms: Mapping[str, Transform], now: datetime
+) -> tuple[dict[str, Tenant], list[Problem]]:
+    """The tenants by slug, without their permanent ids, and every problem of all of them. One with a problem is left out."""
+    scene = _Scene(settings, shape, transforms, now)
+    tenants: dict[str, Tenant] = {}
+    problems: list[Problem] = []
+    for slug, tenant in settings.tenants.items():
+        built, found = _build(tenant, scene)
+        problems += found
+        if built is not None:
+            tenants[slug] = built
+    return tenants, problems
+
+
+def _build(tenant: TenantSettings, scene: _Scene) -> tuple[Tenant | None, list[Problem]]:
+    settings, path = scene.settings, path_to("$.tenants", tenant.slug)
+    document = merge_documents(settings.mapping, tenant.mapping)
+    mapping, problems = compile_mapping(document, shape=scene.shape, path=path_to(path, "mapping"), transforms=scene.transforms)
+    idp, found = _read_idp(tenant, scene)
+    problems = [*problems, *found, *_unproven_email(tenant, document, scene, path=path)]
+    if mapping is None or any(not problem.is_warning for problem in problems):
+        return None, problems
+    place = f"{settings.base_url}{settings.url_prefix}/{tenant.slug}"
+    built = Tenant(
+        id=NO_ID,
+        slug=tenant.slug,
+        name=tenant.name,
+        enabled=tenant.enabled,
+        revision=_revision(document, idp),
+        preset=tenant.preset,
+        entity_id=tenant.entity_id or f"{place}/metadata",
+        acs_url=f"{place}/acs",
+        metadata_url=f"{place}/metadata",
+        idp=idp,
+        mapping=mapping,
+        entra_tenant_id=tenant.entra_tenant_id,
+        domains=tenant.domains,
+        require_signature=tenant.require_signature,
+        accept_expired_certificates=tenant.accept_expired_certificates,
+        join_duplicate_attributes=tenant.join_duplicate_attributes,
+        name_id_format=tenant.name_id_format,
+    )
+    return built, problems
+
+
+def _read_idp(tenant: TenantSettings, scene: _Scene) -> tuple[IdentityProvider | None, list[Problem]]:
+    """The IdP, its addresses held against the hosts that the preset allows (design: https, Microsoft's login hosts)."""
+    if isinstance(tenant.idp, MetadataFile):
+        path = tenant.idp.json_path
+        idp, problems = read_idp_metadata(tenant.idp.content, path=path, now=scene.now)
+    elif isinstance(tenant.idp, TypedIdp):
+        path = tenant.idp.json_path
+        idp, problems = _read_typed(tenant.idp, now=scene.now)
+    else:
+        return None, []
+    for url in (idp.sso_url, idp.slo_url) if idp else ():
+        fault = check_endpoint(url, preset=tenant.preset, base_url=scene.settings.base_url) if url else None
+        if fault:
+            problems = [*problems, Problem(path, "endpoint_not_allowed", f"The IdP's address is not allowed. {fault}")]
+    return idp, problems
+
+
+def _read_typed(typed: TypedIdp, *, now: datetime) -> tuple[IdentityProvider | None, list[Problem]]:
+    path = path_to(typed.json_path, "certificate_files")
+    try:
+        read = [certificate for content in typed.certificates for certificate in read_certificates(content)]
+    except CertificateError as error:
+        return None, [Problem(path, "certificate_unreadable", str(error))]
+    certificates, problems = usable_certificates(read, path=path, now=now)
+    if not certificates:
+        return None, problems
+    return IdentityProvider(typed.entity_id, typed.sso_url, certificates, typed.slo_url), problems
+
+
+def _unproven_email(tenant: TenantSettings, document: Mapping[str, object], scene: _Scene, *, path: str) -> list[Problem]:
+    """Where an e-mail must be unique over all tenants, only proven domains may be claimed; with none, nobody could ever sign in."""
+    email, fields = scene.shape.email_field, document.get("fields")
+    if scene.settings.guards.allow_unproven_email or tenant.domains or email is None or not isinstance(fields, Mapping):
+        return []
+    if email not in fields or not scene.shape.columns[email].unique:
+        return []
+    return [
+        Problem(
+            path_to(path, "domains"),
+            "domains_missing",
+            f"The column {email!r} is unique over all tenants, so an address is only taken from a domain that its tenant has proved.",
+            "List the tenant's domains, or make the column unique per tenant, or set guards.allow_unproven_email.",
+        )
+    ]
+
+
+def _revision(document: Mapping[str, object], idp: IdentityProvider | None) -> str:
+    fingerprints = [certificate.fingerprint for certificate in idp.certificates] if idp else []
+    return sha256(json.dumps([document, fingerprints], sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,150 @@
+"""POST acs, the assertion consumer service: the only view without CSRF protection, and the one that strangers write to.
+
+It reads no cookie, because the browser sends none on this cross-site POST, and it begins no session: what it commits is handed over
+to `finish`, which is opened same-origin and has all of the host's cookies.
+"""
+
+from __future__ import annotations
+
+import secrets as tokens
+from typing import Any
+
+from flask import Response, current_app, request, url_for
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from samljit.errors import AssertionRejected, ProvisioningRefused, Reason
+from samljit.model import Assertion, Outcome, Stage, Tenant
+from samljit.provision.sign_in import SignIn, find_user_of, provision
+from samljit.saml.gate import decode_response
+from samljit.signals import user_created, user_updated
+from samljit.sql.store import new_reference
+from samljit.store import Unavailable
+from samljit.views.attempts import Step, browser_of, log, log_refusal
+from samljit.views.cookies import COOKIE_NAMES, Handover, set_handover
+from samljit.views.mounted import app_secrets, mounted
+from samljit.views.pages import page, sign_in_step
+
+MAX_BODY = 512 * 1024  # bytes
+MAX_RELAY_STATE = 512  # bytes; Entra's RelayState is longer than the 80 that SAML bindings 3.4.3 allows
+_MAX_FIELDS = 16
+
+
+class OwnCookiesOnly(Response):
+    """A response that carries no cookies but ours.
+
+    The browser sent none with this POST, so Flask and Flask-Login see an empty session; were they to save or delete it, they would
+    overwrite that of whoever is signed in here.
+    """
+
+    def get_wsgi_headers(self, environ: Any) -> Any:
+        headers = super().get_wsgi_headers(environ)
+        kept = [value for value in headers.getlist("Set-Cookie") if value.startswith(COOKIE_NAMES)]
+        headers.setlist("Set-Cookie", kept)
+        return headers
+
+
+@sign_in_step(Stage.ACS)
+def answer(step: Step) -> Response:
+    tenant = step.tenant
+    assert tenant is not None
+    xml = decode_response(_read_form())
+    try:
+        assertion = app_secrets().validator.validate(xml, tenant=tenant, now=step.now)
+    except AssertionRejected as rejected:
+        if rejected.reason is not Reason.UNSOLICITED:
+            raise
+        return _refuse_at_finish(rejected, step)
+    step.nonce = assertion.request.nonce if assertion.request else None
+    step.stage = Stage.PROVISION
+    try:
+        done = _provision(assertion, tenant, step)
+    except ProvisioningRefused as refused:
+        if refused.reason is not Reason.REPLAYED:
+            raise
+        step.user_id = find_user_of(assertion, store=mounted().store, tenant=tenant)
+        return _refuse_at_finish(refused, step)
+    _tell_host(done, tenant)
+    return _hand_over(done.attempt.reference, step)
+
+
+def acs(tenant: str) -> Response:
+    """Takes an assertion, creates or updates its person, and hands over to `finish`. Answers 400, 403, 409, 413 or 503 otherwise."""
+    answered = answer(tenant)
+    return OwnCookiesOnly(answered.get_data(), answered.status, answered.headers)
+
+
+def limit_body() -> None:
+    """Bounds what is read of the body before anything looks at the form."""
+    request.max_content_length = MAX_BODY
+    request.max_form_memory_size = MAX_BODY
+
+
+def _read_form() -> str:
+    """The one SAMLResponse of the form (trust: 1). RelayState is bounded and otherwise ignored: `next` is in our own cookie."""
+    if request.mimetype != "application/x-www-form-urlencoded":
+        raise AssertionRejected(Reason.REQUEST_MALFORMED, "content type")
+    try:
+        if request.get_data().count(b"&") > _MAX_FIELDS:
+            raise AssertionRejected(Reason.REQUEST_MALFORMED, "too many form fields")
+        responses, relay_states = request.form.getlist("SAMLResponse"), request.form.getlist("RelayState")
+    except RequestEntityTooLarge:
+        raise AssertionRejected(Reason.TOO_LARGE) from None
+    except HTTPException as error:
+        raise AssertionRejected(Reason.REQUEST_MALFORMED, type(error).__name__) from None
+    if len(responses) != 1:
+        raise AssertionRejected(Reason.REQUEST_MALFORMED, f"{len(responses)} SAMLResponse fields")
+    if len(relay_states) > 1 or any(len(state.encode()) > MAX_RELAY_STATE for state in relay_states):
+        raise AssertionRejected(Reason.REQUEST_MALFORMED, "RelayState")
+    return responses[0]
+
+
+def _provision(assertion: Assertion, tenant: Tenant, step: Step) -> SignIn:
+    mount = mounted()
+    return provision(
+        mount.store,
+        tenant=tenant,
+        assertion=assertion,
+        shape=mount.shape_for(tenant),
+        now=step.now,
+        browser=browser_of(request),
+        email_domains=mount.email_domains(tenant),
+        new_reference=new_reference,
+    )
+
+
+def _tell_host(done: SignIn, tenant: Tenant) -> None:
+    """After the commit, with every session closed. A receiver that fails must not undo a sign-in that is in the database."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    log.info("provisioned: %s tenant=%s reference=%s", done.plan.outcome, tenant.slug, done.attempt.reference)
+    signal = {Outcome.CREATE: user_created, Outcome.UPDATE: user_updated}.get(done.plan.outcome)
+    if signal is None:
+        return
+    try:
+        signal.send(
+            app, user_id=done.user_id, tenant=tenant.slug, reference=done.attempt.reference, decisions=done.plan.decisions
+        )
+    except Exception:
+        log.exception("a receiver of %s failed, reference=%s", signal.name, done.attempt.reference)
+
+
+def _refuse_at_finish(error: AssertionRejected | ProvisioningRefused, step: Step) -> Response:
+    """Two refusals are judged at `finish`, which sees the session: used already by the person who is signed in here, or started
+    at the IdP. Where they cannot be written down, the refusal stands here."""
+    reference = log_refusal(error, step)
+    try:
+        if mounted().store.find_attempt(reference) is None:
+            raise error
+    except Unavailable:
+        raise error from None
+    return _hand_over(reference, step)
+
+
+def _hand_over(reference: str, step: Step) -> Response:
+    """The tiny page between the two steps. Its refresh makes the next request a same-origin one, which brings all cookies."""
+    tenant = step.tenant
+    assert tenant is not None
+    nonce = step.nonce or tokens.token_hex(16)
+    response = page("handover.html", finish=url_for("samljit.finish", tenant=tenant.slug, n=nonce))
+    handover = Handover(reference, tenant.id, nonce)
+    set_handover(response, mount=mounted(), secrets=app_secrets(), handover=handover)
+    return response

@@ -1,0 +1,107 @@
+"""The sign-in log as the views write it: every refusal to `logging`, and to the table within bounds (design: refusals)."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Lock
+from typing import Any
+from uuid import UUID
+
+from flask import Request, current_app, request
+
+from samljit.errors import Reason, SamlJitError
+from samljit.model import Attempt, Outcome, Stage, Tenant
+from samljit.signals import sign_in_refused
+from samljit.sql.store import new_reference
+from samljit.store import Unavailable, WriteConflict
+from samljit.views.mounted import mounted
+
+log = logging.getLogger("samljit")
+
+UNVERIFIED_ROWS = 60  # per tenant, minute and process; anybody can post garbage
+_MOST_TENANTS = 10_000
+
+
+def printable(text: str, *, longest: int = 500) -> str:
+    """`text` for one line of a log: control characters and line ends escaped, bounded (trust: 44)."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:longest])
+
+
+def browser_of(asking: Request) -> str:
+    return printable(asking.headers.get("User-Agent", ""), longest=255)
+
+
+@dataclass(slots=True)
+class Step:
+    """One request of a sign-in while it is being answered: what is known so far about whose it is.
+
+    `nonce` is that of the request it belongs to. `verified` turns false where a message without a verified signature is refused.
+    """
+
+    stage: Stage
+    now: datetime
+    tenant: Tenant | None = None
+    nonce: str | None = None
+    verified: bool = True
+    user_id: Any = None
+
+
+class UnverifiedLimit:
+    """Counts refusals of unverified messages, per tenant and minute; bounded in memory."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._counts: OrderedDict[tuple[UUID, int], int] = OrderedDict()
+
+    def count(self, tenant_id: UUID, now: datetime) -> int:
+        """How many there were in this minute, this one included."""
+        key = (tenant_id, int(now.timestamp()) // 60)
+        with self._lock:
+            total = self._counts[key] = self._counts.pop(key, 0) + 1
+            while len(self._counts) > _MOST_TENANTS:
+                self._counts.popitem(last=False)
+        return total
+
+
+_limit = UnverifiedLimit()
+
+
+def log_refusal(error: SamlJitError, step: Step) -> str:
+    """Logs a refusal, in a transaction of its own, and tells the host. Gives the reference; a lost database raises nothing here."""
+    reference, tenant = new_reference(), step.tenant
+    slug = tenant.slug if tenant else None
+    log.warning("sign-in refused: %s tenant=%s reference=%s %s", error.reason, slug, reference, printable(error.detail))
+    times = 1 if step.verified or tenant is None else _times(_limit.count(tenant.id, step.now))
+    if tenant is not None and times and error.reason is not Reason.DATABASE_UNAVAILABLE:
+        attempt = Attempt(
+            reference=reference,
+            tenant_id=tenant.id,
+            at=step.now,
+            stage=step.stage,
+            outcome=Outcome.REFUSE,
+            reason=error.reason,
+            detail=printable(error.detail),
+            user_id=step.user_id,
+            request_nonce=step.nonce,
+            browser=browser_of(request),
+            times=times,
+        )
+        try:
+            mounted().store.add_attempt(attempt)
+        except (Unavailable, WriteConflict) as lost:
+            log.error("sign-in log not written: %s reference=%s", lost, reference)
+    sign_in_refused.send(current_app._get_current_object(), reason=error.reason, tenant=slug, reference=reference)  # type: ignore[attr-defined]
+    return reference
+
+
+def _times(total: int) -> int:
+    """How many refusals the row to write now stands for; 0 for no row. After 60 a minute, one row each time the rest has doubled."""
+    over = total - UNVERIFIED_ROWS
+    if over <= 0:
+        return 1
+    if over & (over - 1):
+        return 0
+    return max(1, over // 2)

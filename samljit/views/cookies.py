@@ -1,0 +1,136 @@
+"""The two cookies of a sign-in: the pending request, which ties it to one browser, and the hand-over between its two steps.
+
+Both are signed, HttpOnly and SameSite=Lax, named by the request's nonce so that several tabs work, and on https carry the
+`__Host-` prefix, so that no sister domain can plant them. Neither is read by the ACS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from flask import Request, Response
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+
+from samljit.saml.request import REQUEST_LIFETIME
+from samljit.views.mounted import Mounted, Secrets
+
+HANDOVER_LIFETIME = timedelta(minutes=2)
+RESTART_LIFETIME = timedelta(minutes=2)
+MOST_PENDING = 5
+_PENDING_BYTES = 3500  # of the Cookie header; gunicorn refuses a header of 8190 bytes, and the host has cookies too
+
+_PENDING, _HANDOVER, _RESTART = "samljit-pending-", "samljit-handover-", "samljit-restarted"
+COOKIE_NAMES = tuple(prefix + name for prefix in ("", "__Host-") for name in (_PENDING, _HANDOVER, _RESTART))
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A sign-in that this browser began."""
+
+    nonce: str
+    tenant_id: UUID
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A sign-in that the ACS has committed, for this browser to finish. Holds nothing about the person."""
+
+    reference: str
+    tenant_id: UUID
+    nonce: str
+
+
+def _name(mount: Mounted, name: str) -> str:
+    return ("__Host-" if mount.is_https else "") + name
+
+
+def _set(response: Response, mount: Mounted, name: str, value: str, *, lifetime: timedelta) -> None:
+    response.set_cookie(
+        _name(mount, name), value, max_age=lifetime, path="/", secure=mount.is_https, httponly=True, samesite="Lax"
+    )
+
+
+def _drop(response: Response, mount: Mounted, name: str) -> None:
+    response.delete_cookie(_name(mount, name), path="/", secure=mount.is_https, httponly=True, samesite="Lax")
+
+
+def _load(signer: URLSafeTimedSerializer, token: str, *, lifetime: timedelta) -> tuple[list[str], datetime] | None:
+    try:
+        payload, made = signer.loads(token, max_age=int(lifetime.total_seconds()), return_timestamp=True)
+    except BadSignature:
+        return None
+    return payload, made.astimezone(UTC)
+
+
+# --- the pending request ----------------------------------------------------------------------------------------------
+
+
+def set_pending(response: Response, request: Request, *, mount: Mounted, secrets: Secrets, pending: Pending) -> None:
+    """Remembers a sign-in in this browser, and forgets the oldest where there are more than five."""
+    token = secrets.pending.dumps([pending.nonce, str(pending.tenant_id), pending.next])
+    token = token if isinstance(token, str) else token.decode()
+    start = _name(mount, _PENDING)
+    kept, stale, size = [], [], len(token)
+    for name, value in request.cookies.items():
+        if name.startswith(start):
+            loaded = _load(secrets.pending, value, lifetime=REQUEST_LIFETIME)
+            if loaded is None:
+                stale.append(name)
+            else:
+                kept.append((loaded[1], name, len(value)))
+    for position, (_, name, length) in enumerate(sorted(kept, reverse=True)):
+        size += length
+        if position + 1 >= MOST_PENDING or size > _PENDING_BYTES:
+            stale.append(name)
+    for name in stale:
+        _drop(response, mount, name.removeprefix("__Host-"))
+    _set(response, mount, _PENDING + pending.nonce, token, lifetime=REQUEST_LIFETIME)
+
+
+def find_pending(request: Request, nonce: str, *, mount: Mounted, secrets: Secrets) -> Pending | None:
+    """The sign-in of that nonce, if this browser began it within the last 15 minutes."""
+    loaded = _load(secrets.pending, request.cookies.get(_name(mount, _PENDING + nonce), ""), lifetime=REQUEST_LIFETIME)
+    if loaded is None or loaded[0][0] != nonce:
+        return None
+    return Pending(nonce=nonce, tenant_id=UUID(loaded[0][1]), next=loaded[0][2])
+
+
+# --- the hand-over ----------------------------------------------------------------------------------------------------
+
+
+def set_handover(response: Response, *, mount: Mounted, secrets: Secrets, handover: Handover) -> None:
+    token = secrets.handover.dumps([handover.reference, str(handover.tenant_id), handover.nonce])
+    token = token if isinstance(token, str) else token.decode()
+    _set(response, mount, _HANDOVER + handover.nonce, token, lifetime=HANDOVER_LIFETIME)
+
+
+def find_handover(request: Request, nonce: str, *, mount: Mounted, secrets: Secrets) -> Handover | None:
+    loaded = _load(secrets.handover, request.cookies.get(_name(mount, _HANDOVER + nonce), ""), lifetime=HANDOVER_LIFETIME)
+    if loaded is None or loaded[0][2] != nonce:
+        return None
+    return Handover(reference=loaded[0][0], tenant_id=UUID(loaded[0][1]), nonce=nonce)
+
+
+def drop_sign_in(response: Response, nonce: str, *, mount: Mounted) -> None:
+    """Both cookies of a sign-in that is over."""
+    _drop(response, mount, _PENDING + nonce)
+    _drop(response, mount, _HANDOVER + nonce)
+
+
+def drop_handover(response: Response, nonce: str, *, mount: Mounted) -> None:
+    _drop(response, mount, _HANDOVER + nonce)
+
+
+# --- one restart ------------------------------------------------------------------------------------------------------
+
+
+def was_restarted(request: Request, *, mount: Mounted) -> bool:
+    return _name(mount, _RESTART) in request.cookies
+
+
+def set_restarted(response: Response, *, mount: Mounted) -> None:
+    """Marks this browser for two minutes, so that an IdP that answers nothing but unsolicited ends in a page, not in a loop."""
+    _set(response, mount, _RESTART, "1", lifetime=RESTART_LIFETIME)

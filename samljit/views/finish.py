@@ -1,0 +1,162 @@
+"""GET and POST finish, the second step: same-origin, with all of the host's cookies, in the browser that began."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask import Response, current_app, make_response, redirect, request, session, url_for
+from flask_login import current_user, login_user
+from itsdangerous import BadSignature
+
+from samljit.errors import Reason, SignInRefused
+from samljit.model import Attempt, Outcome, Stage, Tenant
+from samljit.signals import signed_in
+from samljit.views.attempts import Step, log
+from samljit.views.cookies import (
+    Handover,
+    Pending,
+    drop_handover,
+    drop_sign_in,
+    find_handover,
+    find_pending,
+    set_restarted,
+    was_restarted,
+)
+from samljit.views.mounted import app_secrets, mounted
+from samljit.views.pages import page, refused_page, sign_in_step
+from samljit.views.paths import HOME
+
+SESSION_KEY = "_samljit"  # {"tenant": slug, "reference": SJ-...}
+_QUESTION_SECONDS = 600
+
+
+@sign_in_step(Stage.FINISH)
+def finish(step: Step) -> Response:
+    """Signs in whom the ACS has committed, once, in the browser that began, and goes to `next`."""
+    tenant = step.tenant
+    assert tenant is not None
+    nonce = request.args.get("n", "")
+    mount, secrets = mounted(), app_secrets()
+    pending = find_pending(request, nonce, mount=mount, secrets=secrets)
+    if pending is not None and pending.tenant_id == tenant.id:
+        step.nonce = nonce
+    answered = _read_answer(nonce)
+    handover = answered or find_handover(request, nonce, mount=mount, secrets=secrets)
+    if handover is None or handover.tenant_id != tenant.id:
+        return _without_handover()
+    attempt = mount.store.find_attempt(handover.reference)
+    if attempt is None or attempt.tenant_id != tenant.id:
+        raise SignInRefused(Reason.BROWSER_MISMATCH, "no such attempt")
+    if attempt.outcome is Outcome.REFUSE:
+        return _judge_refusal(attempt, step, nonce=nonce, pending=pending)
+    # the browser that finishes is the browser that began: without this, anybody could sign a victim in as themselves (trust: 21)
+    if pending is None or pending.tenant_id != tenant.id or attempt.request_nonce != pending.nonce:
+        raise SignInRefused(Reason.BROWSER_MISMATCH, "no pending request in this browser")
+    user = _load_user(attempt)
+    if answered is None and current_user.is_authenticated and current_user.get_id() != user.get_id():
+        return _ask(handover, tenant)
+    return _sign_in(user, attempt, step, pending=pending)
+
+
+def _without_handover() -> Response:
+    """A reload, or the back button, after all was done: whoever is signed in just goes on."""
+    if current_user.is_authenticated:
+        return _go(HOME)
+    raise SignInRefused(Reason.BROWSER_MISMATCH, "no hand-over in this browser")
+
+
+def _judge_refusal(attempt: Attempt, step: Step, *, nonce: str, pending: Pending | None) -> Response:
+    """What the ACS refused and left to us: see `acs._refuse_at_finish`."""
+    mount, tenant = mounted(), step.tenant
+    assert tenant is not None
+    reason = attempt.reason or Reason.REPLAYED
+    response: Response
+    if reason is Reason.REPLAYED and attempt.user_id is not None and _is_signed_in(attempt.user_id):
+        response = _go(pending.next if pending and pending.tenant_id == tenant.id else HOME)
+    elif reason is Reason.UNSOLICITED and not was_restarted(request, mount=mount):
+        response = _go(url_for("samljit.login", tenant=tenant.slug))
+        set_restarted(response, mount=mount)
+    else:
+        response = refused_page(reason, reference=attempt.reference, step=step)
+    drop_handover(response, nonce, mount=mount)
+    return response
+
+
+def _is_signed_in(user_id: Any) -> bool:
+    return bool(current_user.is_authenticated) and mounted().user_id_of(current_user) == user_id
+
+
+def _load_user(attempt: Attempt) -> Any:
+    """The user, afresh, in the host's own session. Raises: SignInRefused (user_gone)."""
+    user = mounted().load_user(attempt.user_id) if attempt.user_id is not None else None
+    if user is None:
+        raise SignInRefused(Reason.USER_GONE)
+    return user
+
+
+def _ask(handover: Handover, tenant: Tenant) -> Response:
+    """Somebody else is signed in here: asked, never switched silently. The form carries the hand-over for ten minutes."""
+    payload = [handover.reference, str(handover.tenant_id), handover.nonce, current_user.get_id()]
+    return page(
+        "switch.html",
+        action=url_for("samljit.finish", tenant=tenant.slug, n=handover.nonce),
+        token=app_secrets().question.dumps(payload),
+        stay=HOME,
+    )
+
+
+def _read_answer(nonce: str) -> Handover | None:
+    """The hand-over from the form of `_ask`, if this POST answers it for the person who was asked."""
+    if request.method != "POST":
+        return None
+    try:
+        payload = app_secrets().question.loads(request.form.get("token", ""), max_age=_QUESTION_SECONDS)
+    except BadSignature:
+        raise SignInRefused(Reason.BROWSER_MISMATCH, "the form is too old, or not ours") from None
+    reference, tenant_id, asked_nonce, asked_user = payload
+    if asked_nonce != nonce or not current_user.is_authenticated or asked_user != current_user.get_id():
+        raise SignInRefused(Reason.BROWSER_MISMATCH, "the form was for another sign-in")
+    return Handover(reference, UUID(tenant_id), asked_nonce)
+
+
+def _sign_in(user: Any, attempt: Attempt, step: Step, *, pending: Pending) -> Response:
+    mount, tenant = mounted(), step.tenant
+    assert tenant is not None
+    if not mount.store.finish_attempt(attempt.reference, now=step.now):
+        if _is_signed_in(attempt.user_id):
+            return _go(pending.next)
+        raise SignInRefused(Reason.HANDOVER_USED)
+    _renew_session()
+    if not login_user(user):
+        raise SignInRefused(Reason.LOGIN_REFUSED)
+    # Flask-Login reads this at the end of the request: whoever was remembered in this browser before is not any more (trust: 39)
+    session["_remember"] = "clear"
+    session[SESSION_KEY] = {"tenant": tenant.slug, "reference": attempt.reference}
+    response = _go(pending.next)
+    drop_sign_in(response, pending.nonce, mount=mount)
+    log.info("signed in: tenant=%s reference=%s", tenant.slug, attempt.reference)
+    _tell_host(attempt, tenant)
+    return response
+
+
+def _renew_session() -> None:
+    """An empty session, under a new id where sessions are kept on the server (Flask-Session's `regenerate`)."""
+    session.clear()
+    regenerate = getattr(current_app.session_interface, "regenerate", None)
+    if regenerate is not None:
+        regenerate(session)
+
+
+def _tell_host(attempt: Attempt, tenant: Tenant) -> None:
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    try:
+        signed_in.send(app, user_id=attempt.user_id, tenant=tenant.slug, reference=attempt.reference)
+    except Exception:
+        log.exception("a receiver of %s failed, reference=%s", signed_in.name, attempt.reference)
+
+
+def _go(path: str) -> Response:
+    response = make_response(redirect(path, code=303))
+    response.headers["Cache-Control"] = "no-store"
+    return response

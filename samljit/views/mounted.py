@@ -1,0 +1,122 @@
+"""What is mounted in one Flask app: the parts that the views work with, found again through the app's extensions."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, cast
+
+from flask import Flask, current_app
+from itsdangerous import URLSafeTimedSerializer
+
+from samljit.errors import ConfigError, Problem, Reason, SignInRefused
+from samljit.model import Tenant, UserShape
+from samljit.saml.request import RequestIds
+from samljit.saml.validator import Validator
+from samljit.sql.store import SqlStore
+from samljit.sql.users import HostUsers
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """All that is keyed from the app's SECRET_KEY and its fallbacks."""
+
+    requests: RequestIds
+    validator: Validator
+    pending: URLSafeTimedSerializer
+    handover: URLSafeTimedSerializer
+    question: URLSafeTimedSerializer
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """One SamlJit in one app. `tenants` are those of the settings, by slug, without the permanent id that the database gives them."""
+
+    base_url: str
+    url_prefix: str
+    tenants: Mapping[str, Tenant]
+    store: SqlStore
+    users: HostUsers
+    shape: UserShape
+    host_session: Any
+    allow_unproven_email: bool
+    secrets: Callable[[Flask], Secrets] = field(repr=False)
+
+    @property
+    def is_https(self) -> bool:
+        return self.base_url.startswith("https:")
+
+    def find_template(self, slug: str) -> Tenant:
+        """The tenant as configured, without its permanent id: no database is asked. Raises: SignInRefused (tenant_unknown)."""
+        tenant = self.tenants.get(slug)
+        if tenant is None:
+            raise SignInRefused(Reason.TENANT_UNKNOWN)
+        return tenant
+
+    def get_tenant(self, slug: str, *, now: datetime) -> Tenant:
+        """The tenant with its permanent id. Raises: SignInRefused (tenant_unknown); store.Unavailable."""
+        template = self.find_template(slug)
+        return replace(template, id=self.store.get_tenant_id(slug, now=now))
+
+
+    def shape_for(self, tenant: Tenant) -> UserShape:
+        """The shape to plan with: the columns that name the tenant are nobody's to map."""
+        return replace(self.shape, protected=self.shape.protected | frozenset(self.users.fields_of(tenant)))
+
+    def email_domains(self, tenant: Tenant) -> tuple[str, ...] | None:
+        """Which domains an e-mail from this tenant may lie in, None for any."""
+        return None if self.allow_unproven_email else tenant.domains
+
+    def load_user(self, user_id: Any) -> Any:
+        """The user as the database has it now, in the host's own session where it has one; None if gone or inactive."""
+        return self.users.load(self.host_session, user_id)
+
+    def user_id_of(self, user: Any) -> Any:
+        return getattr(user, self.users.key, None)
+
+
+def mounted() -> Mounted:
+    """The SamlJit of the current app."""
+    return cast(Mounted, current_app.extensions["samljit"])
+
+
+def app_secrets() -> Secrets:
+    """What the current app's SECRET_KEY keys. Raises: ConfigError where there is none."""
+    return mounted().secrets(current_app)
+
+
+def utc_now() -> datetime:
+    """The clock of the views; everything below them is told the time."""
+    return datetime.now(UTC)
+
+
+def secrets_of(app: Flask, *, skew: timedelta) -> Secrets:
+    """Keys for everything that must authenticate itself; made once for each value of SECRET_KEY and its fallbacks."""
+    key = app.config.get("SECRET_KEY")
+    if not key:
+        raise ConfigError([Problem("SECRET_KEY", "missing", "The app has no SECRET_KEY.", "Set app.config['SECRET_KEY'].")])
+    keys = [key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())]
+    return _make_secrets(tuple(value.encode() if isinstance(value, str) else value for value in keys), skew)
+
+
+@lru_cache(maxsize=64)
+def _make_secrets(keys: tuple[bytes, ...], skew: timedelta) -> Secrets:
+    requests = RequestIds(keys)
+
+    def signer(use: str) -> URLSafeTimedSerializer:
+        derived = [hmac.digest(key, f"samljit.{use}.v1".encode(), "sha256") for key in keys]
+        # itsdangerous signs with the last key and accepts them all
+        options: dict[str, Any] = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+        return URLSafeTimedSerializer(list(reversed(derived)), salt=f"samljit.{use}", signer_kwargs=options)
+
+    return Secrets(
+        requests=requests,
+        validator=Validator(requests=requests, skew=skew),
+        pending=signer("pending"),
+        handover=signer("handover"),
+        question=signer("question"),
+    )

@@ -1,0 +1,98 @@
+"""The pages of a sign-in, and the frame that every step of it runs in: whatever goes wrong becomes one refusal page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from flask import Response, make_response, render_template, request, url_for
+
+from samljit.errors import CATALOGUE, AssertionRejected, ProvisioningRefused, Reason, SamlJitError, SignInRefused
+from samljit.model import Stage
+from samljit.store import Unavailable
+from samljit.views.attempts import Step, log_refusal
+from samljit.views.mounted import app_secrets, mounted, utc_now
+
+# "self" for our stylesheet and forms; the refresh on the hand-over page is a navigation, which no directive here restricts
+_POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+View = Callable[[Step], Response]
+
+
+def page(template: str, *, status: int = 200, **values: Any) -> Response:
+    """A rendered page that no cache keeps and no frame shows.
+
+    Referrer-Policy is same-origin and not stricter: Flask-WTF checks the Referer of forms on https.
+    """
+    response = make_response(render_template(f"samljit/{template}", **values), status)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def refused_page(reason: Reason, *, reference: str, step: Step) -> Response:
+    """The page of one refusal: its plain sentence, the reference, and a way on. Never a claim value (trust: 42)."""
+    explanation = CATALOGUE[reason]
+    again = None
+    if step.tenant is not None and step.tenant.enabled and step.tenant.idp is not None:
+        again = url_for("samljit.login", tenant=step.tenant.slug, again=step.nonce)
+    return page(
+        "refused.html",
+        status=explanation.status,
+        message=explanation.person,
+        reference=reference,
+        again=again,
+        at=step.now,
+    )
+
+
+def sign_in_step(stage: Stage) -> Callable[[View], Callable[[str], Response]]:
+    """Makes a view of one step: finds the tenant, and turns every refusal and a lost database into a logged page, never a 500."""
+
+    def decorate(view: View) -> Callable[[str], Response]:
+        @wraps(view)
+        def wrapper(tenant: str) -> Response:
+            step = Step(stage, utc_now())
+            error: SamlJitError
+            try:
+                step.tenant = mounted().get_tenant(tenant, now=step.now)
+                _check_open(step)
+                return view(step)
+            except Unavailable as lost:
+                error = SignInRefused(Reason.DATABASE_UNAVAILABLE, str(lost))
+            except AssertionRejected as rejected:
+                step.verified = rejected.verified
+                step.nonce = step.nonce or _nonce_of(rejected, step)
+                error = rejected
+            except (ProvisioningRefused, SignInRefused) as refused:
+                error = refused
+            return refused_page(error.reason, reference=log_refusal(error, step), step=step)
+
+        return wrapper
+
+    return decorate
+
+
+def _check_open(step: Step) -> None:
+    tenant = step.tenant
+    if tenant is None or not tenant.enabled:
+        raise SignInRefused(Reason.TENANT_DISABLED)
+    if tenant.idp is None:
+        raise SignInRefused(Reason.TENANT_NOT_CONNECTED)
+
+
+def _nonce_of(rejected: AssertionRejected, step: Step) -> str | None:
+    """The nonce of the request that a refused message names, where that authenticates itself: good for a link, for nothing else."""
+    if rejected.unverified_request_id is None or step.tenant is None:
+        return None
+    found = app_secrets().requests.find(rejected.unverified_request_id, tenant_id=step.tenant.id)
+    return found.nonce if found else None
+
+
+def is_navigation() -> bool:
+    """Whether a person opened this address, as far as the browser tells (Fetch Metadata)."""
+    purpose = request.headers.get("Sec-Purpose", "")
+    return request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate" and "prefetch" not in purpose
