@@ -88,7 +88,7 @@ def test_the_subject_is_the_one_value_of_the_source(
         pytest.param(TENANT, {OBJECT_IDENTIFIER: ("ada@contoso.com",)}, None, Reason.SUBJECT_MISSING, id="not a GUID"),
         pytest.param(TENANT, {OBJECT_IDENTIFIER: ("{" + GUID + "}",)}, None, Reason.SUBJECT_MISSING, id="a GUID in braces"),
         pytest.param(TENANT, {OBJECT_IDENTIFIER: (GUID + " " + GUID,)}, None, Reason.SUBJECT_MISSING, id="two GUIDs in one value"),
-        pytest.param(TENANT, {OBJECT_IDENTIFIER: (GUID.replace("1", "\u0661"),)}, None, Reason.SUBJECT_MISSING, id="digits of another script"),
+        pytest.param(TENANT, {OBJECT_IDENTIFIER: (GUID.replace("1", "\u0661"),)}, None, Reason.SUBJECT_MISSING, id="foreign digits"),
         pytest.param(TENANT, {"objectidentifier": (GUID,)}, None, Reason.SUBJECT_MISSING, id="the bare name is not the URI"),
         pytest.param(TENANT, {ALIASES["emailaddress"]: ("a@b.c",)}, None, Reason.SUBJECT_MISSING, id="never the address instead"),
         pytest.param(known_by(NAME_ID), {}, NameId("_x", TRANSIENT), Reason.SUBJECT_TRANSIENT, id="a transient NameID"),

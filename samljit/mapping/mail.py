@@ -14,13 +14,12 @@ def check_address(address: str) -> str:
     Whether mail can be delivered there is not asked. Raises: ValueError where it is not the address of a mailbox.
     """
     local, at, domain = address.rpartition("@")
-    above, _, top = domain.rpartition(".")
+    above, dot, top = domain.rpartition(".")
     # The library refuses reserved names with the rest of bad syntax, and directories are full of ada@contoso.local:
     # another name stands in for the top one while it looks.
     stand_in = "example" if top.lower() in SPECIAL_USE_DOMAIN_NAMES else top
-    checked = f"{local}{at}{above}.{stand_in}" if above else f"{local}{at}{stand_in}"
     try:
-        valid = validate_email(checked, check_deliverability=False, globally_deliverable=False)
+        valid = validate_email(f"{local}{at}{above}{dot}{stand_in}", check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError:
         raise ValueError("is not an e-mail address") from None
     if domain.isascii():

@@ -64,11 +64,11 @@ def apply(transforms: tuple[Transform, ...], value: str) -> list[str]:
 def _results(transform: Transform, value: str) -> list[str]:
     try:
         result = transform(value)
+        results = [clean(one) for one in ([result] if isinstance(result, str) else result)]
     except Misfit:
         raise
     except Exception as error:
         # A function of the host's. The claim chose its input, so this ends as a refusal and not as a 500; the error's own
         # words may hold the value.
         raise Misfit(f"made a transform fail with {type(error).__name__}") from None
-    results = [result] if isinstance(result, str) else list(result)
-    return [cleaned for cleaned in map(clean, results) if cleaned]
+    return [one for one in results if one]
