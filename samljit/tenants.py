@@ -14,7 +14,7 @@ from samljit.mapping.compile import compile_mapping
 from samljit.mapping.document import merge_documents
 from samljit.mapping.problems import path_to
 from samljit.model import IdentityProvider, Tenant, Transform, UserShape
-from samljit.saml.certificates import CertificateError, read_certificates, usable_certificates
+from samljit.saml.certificates import read_usable_certificates
 from samljit.saml.idp_metadata import read_idp_metadata
 from samljit.settings.endpoints import check_endpoint
 from samljit.settings.read import MetadataFile, Settings, TenantSettings, TypedIdp
@@ -92,19 +92,24 @@ def _read_idp(tenant: TenantSettings, scene: _Scene) -> tuple[IdentityProvider |
         fault = check_endpoint(url, preset=tenant.preset, base_url=scene.settings.base_url) if url else None
         if fault:
             problems = [*problems, Problem(path, "endpoint_not_allowed", f"The IdP's address is not allowed. {fault}")]
-    return idp, problems
+    return idp, [*problems, *_wrong_directory(tenant, idp, path=path)]
 
 
 def _read_typed(typed: TypedIdp, *, now: datetime) -> tuple[IdentityProvider | None, list[Problem]]:
     path = path_to(typed.json_path, "certificate_files")
-    try:
-        read = [certificate for content in typed.certificates for certificate in read_certificates(content)]
-    except CertificateError as error:
-        return None, [Problem(path, "certificate_unreadable", str(error))]
-    certificates, problems = usable_certificates(read, path=path, now=now)
+    certificates, problems = read_usable_certificates(typed.certificates, path=path, now=now)
     if not certificates:
         return None, problems
     return IdentityProvider(typed.entity_id, typed.sso_url, certificates, typed.slo_url), problems
+
+
+def _wrong_directory(tenant: TenantSettings, idp: IdentityProvider | None, *, path: str) -> list[Problem]:
+    """A file taken from another directory shows in its entityID. Only a warning: Entra may append to it (entra/saml.md 2.2)."""
+    directory = tenant.entra_tenant_id
+    if idp is None or directory is None or directory in idp.entity_id.lower():
+        return []
+    message = f'The IdP\'s entityID does not name the directory {directory} of "entra_tenant_id".'
+    return [Problem(path, "other_directory", message, "Check that the metadata is of the right directory.", is_warning=True)]
 
 
 def _unproven_email(tenant: TenantSettings, document: Mapping[str, object], scene: _Scene, *, path: str) -> list[Problem]:
