@@ -331,7 +331,11 @@ def test_a_host_can_register_a_transform_and_cannot_replace_a_built_in_one() -> 
 
 # --- one document over another ----------------------------------------------------------------------------------------
 
-DEFAULTS: dict[str, Any] = {"identity": {"source": "employeeid"}, "sync_mode": "on_create", "fields": {"email": "emailaddress", "first_name": "givenname"}}
+DEFAULTS: dict[str, Any] = {
+    "identity": {"source": "employeeid"},
+    "sync_mode": "on_create",
+    "fields": {"email": "emailaddress", "first_name": "givenname"},
+}
 
 
 @pytest.mark.parametrize(
