@@ -351,9 +351,7 @@ DEFAULTS: dict[str, Any] = {
             id="a target anew",
         ),
         pytest.param({"fields": {"first_name": None}}, {**DEFAULTS, "fields": {"email": "emailaddress"}}, id="null drops a target"),
-        pytest.param(
-            {"identity": None}, {key: section for key, section in DEFAULTS.items() if key != "identity"}, id="null drops a section"
-        ),
+        pytest.param({"identity": None}, {**DEFAULTS, "identity": None}, id="null is no section: it stays, to be refused"),
         pytest.param({"fields": []}, {**DEFAULTS, "fields": []}, id="what is no object stays, to be refused"),
     ],
 )

@@ -98,12 +98,11 @@ class MappingDocument(_Document):
 
 
 def merge_documents(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """A tenant's document laid over the defaults: section by section, `fields` by target, null drops what is inherited.
+    """A tenant's document laid over the defaults: section by section, `fields` by target, null drops an inherited one.
 
     Neither needs to be valid. A null that drops nothing stays, so that `compile_mapping` can point at it.
     """
     merged = {**defaults, **own}
-    merged = {key: section for key, section in merged.items() if section is not None or key not in defaults}
     inherited, fields = defaults.get("fields"), own.get("fields")
     if isinstance(inherited, Mapping) and isinstance(fields, Mapping):
         both = {**inherited, **fields}
