@@ -95,6 +95,9 @@ def _check_bytes(xml: bytes) -> None:
     """
     if len(xml) > MAX_XML:
         raise AssertionRejected(Reason.XML_LIMITS, "size")
+    # UTF-16 and UTF-32 without a byte order mark are good UTF-8 too, and the parser finds them out by their NULs (XML 1.0 appendix F)
+    if b"\0" in xml:
+        raise AssertionRejected(Reason.XML_MALFORMED, "not UTF-8")
     try:
         xml.decode("utf-8")
     except UnicodeDecodeError:
