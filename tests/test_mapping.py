@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from dataclasses import replace
 from datetime import date
 from typing import Any, Literal
 
@@ -284,6 +285,11 @@ def test_a_document_of_another_shape_is_refused_and_never_raises(document: dict[
     rules, problems = compiled(document)
     assert rules is None
     assert problems
+
+
+def test_a_host_that_fills_columns_of_its_own_is_trusted_to_fill_them() -> None:
+    rules, problems = compile_mapping({}, shape=replace(SHAPE, host_fills=True), path="$")
+    assert (rules is not None, problems) == (True, [])
 
 
 def test_every_fault_is_told_at_once() -> None:
