@@ -79,7 +79,7 @@ def _build(tenant: TenantSettings, scene: _Scene) -> tuple[Tenant | None, list[P
 
 
 def _read_idp(tenant: TenantSettings, scene: _Scene) -> tuple[IdentityProvider | None, list[Problem]]:
-    """The IdP, its addresses held against the hosts that the preset allows (design: https, Microsoft's login hosts)."""
+    """The IdP, its addresses held against the hosts that the preset allows."""
     if isinstance(tenant.idp, MetadataFile):
         path = tenant.idp.json_path
         idp, problems = read_idp_metadata(tenant.idp.content, path=path, now=scene.now)
@@ -104,7 +104,7 @@ def _read_typed(typed: TypedIdp, *, now: datetime) -> tuple[IdentityProvider | N
 
 
 def _wrong_directory(tenant: TenantSettings, idp: IdentityProvider | None, *, path: str) -> list[Problem]:
-    """A file taken from another directory shows in its entityID. Only a warning: Entra may append to it (entra/saml.md 2.2)."""
+    """A file taken from another directory shows in its entityID. Only a warning: Entra may append to it."""
     directory = tenant.entra_tenant_id
     if idp is None or directory is None or directory in idp.entity_id.lower():
         return []

@@ -75,7 +75,7 @@ def check_times(
 ) -> Validity:
     """Trust 23: one skew for Conditions and IssueInstant, none for the confirmation (python3-saml knows none there).
 
-    AuthnInstant may be weeks old: the session at Entra lives long (entra/saml.md 2.6).
+    AuthnInstant may be weeks old: the session at Entra lives long (Entra: captures show months).
     """
     now = whole_seconds(now)
     issued = read_time(assertion.issue_instant, "IssueInstant")
@@ -136,7 +136,7 @@ def read_claims(assertion: SignedAssertion, tenant: Tenant) -> Mapping[str, tupl
 
 
 def check_tenant(claims: Mapping[str, tuple[str, ...]], tenant: Tenant) -> None:
-    """Trust 14: the directory that issued the assertion is the one that this tenant owns (entra/saml.md section 9)."""
+    """Trust 14: the directory that issued the assertion is the one that this tenant owns (Entra: claims-validation)."""
     if tenant.entra_tenant_id is None:
         return
     values = claims.get(TENANT_ID_CLAIM, ())

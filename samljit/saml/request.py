@@ -49,7 +49,7 @@ class RequestIds:
         draft_revision: int = 0,
         force_authn: bool = False,
     ) -> PendingRequest:
-        """A new request. Its ID starts with a letter, as Entra demands (entra/saml.md 1.2)."""
+        """A new request. Its ID starts with a letter, as Entra demands (Entra: single-sign-on-saml-protocol)."""
         issued_at = now.replace(microsecond=0)
         nonce = secrets.token_bytes(16)
         flags = (_FORCE if force_authn else 0) | (_TEST if purpose is Purpose.TEST else 0)
@@ -103,10 +103,10 @@ def _mac(key: bytes, tenant_id: UUID, head: bytes) -> bytes:
 
 
 def build_authn_request(tenant: Tenant, request: PendingRequest) -> bytes:
-    """The AuthnRequest as XML, as Entra wants it (entra/saml.md 1.2): from configuration only, by an XML library (trust: 49).
+    """The AuthnRequest as XML, as Entra wants it (single-sign-on-saml-protocol): from configuration only, by an XML library (trust: 49).
 
-    No RequestedAuthnContext: asking for PasswordProtectedTransport is the best-known cause of AADSTS75011 (1.4). No NameIDPolicy
-    unless configured: the admin's choice in the portal rules (1.3).
+    No RequestedAuthnContext: asking for PasswordProtectedTransport is the best-known cause of AADSTS75011. No NameIDPolicy
+    unless configured: the admin's choice in the portal rules.
     """
     idp = _idp(tenant)
     root = etree.Element(

@@ -164,7 +164,7 @@ def _decode(element: _Element) -> bytes:
 def _find_signer(parts: _Parts, *, keys: Sequence[TrustedKey], now: datetime, accept_expired: bool) -> TrustedKey:
     """The configured key that verifies. The certificate inside the message is never looked at (trust: 7).
 
-    Entra's gallery validation demands that an expired certificate fails (entra/saml.md section 7.2).
+    Entra's gallery validation demands that an expired certificate fails (Entra: validate-saml-single-sign-on-app-gallery).
     """
     out_of_date: TrustedKey | None = None
     for trusted in keys:

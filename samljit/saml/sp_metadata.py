@@ -11,7 +11,7 @@ from samljit.saml.names import HTTP_POST, MD, SAMLP, md
 def build_sp_metadata(tenant: Tenant) -> bytes:
     """The EntityDescriptor as UTF-8 XML: from configuration only, valid against the SAML metadata schema.
 
-    WantAssertionsSigned is said aloud, because some IdPs sign nothing else without it (entra/saml.md 3.9, 7.3).
+    WantAssertionsSigned is said aloud, because some IdPs sign nothing else without it (Azure AD B2C: saml-service-provider).
     """
     root = etree.Element(md("EntityDescriptor"), {"entityID": tenant.entity_id}, nsmap={None: MD})
     descriptor = etree.SubElement(

@@ -164,6 +164,7 @@ def _describe(attribute: ColumnProperty[Any], table: sa.Table) -> UserColumn:
         unique=_is_unique(column, table),
         length=getattr(column.type, "length", None) if isinstance(column.type, sa.String) else None,
         has_default=column.default is not None or column.server_default is not None,
+        bits=_bits(column.type),
     )
 
 
@@ -177,6 +178,11 @@ def _value_type(kind: sa.types.TypeEngine[Any]) -> ValueType | None:
         return None
     table = {str: ValueType.STRING, bool: ValueType.BOOLEAN, int: ValueType.INTEGER, date: ValueType.DATE, list: ValueType.LIST}
     return None if issubclass(python_type, datetime) else table.get(python_type)
+
+
+def _bits(kind: sa.types.TypeEngine[Any]) -> int:
+    # SQLAlchemy makes both the wide and the narrow type kinds of Integer; a plain one has 32 bits on PostgreSQL and MariaDB
+    return 16 if isinstance(kind, sa.SmallInteger) else 64 if isinstance(kind, sa.BigInteger) else 32
 
 
 def _is_unique(column: sa.Column[Any], table: sa.Table) -> bool:

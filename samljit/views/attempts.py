@@ -1,4 +1,4 @@
-"""The sign-in log as the views write it: every refusal to `logging`, and to the table within bounds (design: refusals)."""
+"""The sign-in log as the views write it: every refusal to `logging`, and to the table within bounds."""
 
 from __future__ import annotations
 

@@ -1,0 +1,153 @@
+"""How fast one response is validated: python3-saml as its documentation uses it, samljit, and the floor, side by side in one run.
+
+    python -m tests.benchmarks.validate [--rounds N] [--profile]
+
+The floor is one parse and one xmlsec verification with a loaded key: nothing that checks a signature can be faster. Each round times
+the three one after the other on the same responses, so that the machine's drift hits all of them; the medians and their ratios count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import cProfile
+import pstats
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import xmlsec
+from lxml import etree
+from onelogin.saml2.response import OneLogin_Saml2_Response
+from onelogin.saml2.settings import OneLogin_Saml2_Settings
+
+from samljit.model import IdentityProvider, MappingRules, Tenant
+from samljit.saml.certificates import read_certificates
+from samljit.saml.request import RequestIds
+from samljit.saml.validator import Validator
+from samljit.testing import FakeEntra, Person
+
+ACS = "https://app.example.com/saml/contoso/acs"
+ENTITY_ID = "https://app.example.com/saml/contoso/metadata"
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    xml: bytes
+    request_id: str
+
+
+def make_tenant(entra: FakeEntra) -> Tenant:
+    certificates = read_certificates(entra.key.certificate_der)
+    return Tenant(
+        id=UUID(int=1),
+        slug="contoso",
+        name="Contoso",
+        enabled=True,
+        revision="1",
+        preset="entra",
+        entity_id=ENTITY_ID,
+        acs_url=ACS,
+        metadata_url=ENTITY_ID,
+        idp=IdentityProvider(entra.entity_id, entra.sso_url, certificates),
+        mapping=MappingRules(identity_source="objectidentifier"),
+        entra_tenant_id=entra.tenant_id,
+    )
+
+
+def make_case(entra: FakeEntra, requests: RequestIds, *, groups: int, now: datetime) -> Case:
+    from samljit.testing import AuthnRequest
+
+    request = requests.issue(UUID(int=1), now=now)
+    person = Person(
+        object_id="11110000-aaaa-4444-8888-000000000001",
+        display_name="Adele Vance",
+        given_name="Adele",
+        surname="Vance",
+        email="adele@contoso.example",
+        upn="adele@contoso.example",
+        groups=tuple(f"0a0a0a0a-0000-4000-8000-{number:012d}" for number in range(groups)),
+    )
+    post = entra.respond(AuthnRequest(id=request.id, issuer=ENTITY_ID, acs_url=ACS), person, now=now)
+    return Case(f"{groups} groups", post.xml, request.id)
+
+
+def plain(entra: FakeEntra, case: Case) -> Callable[[], None]:
+    """python3-saml as its README does it: settings from a dict for each request, strict, then is_valid and the attributes."""
+    packed = base64.b64encode(case.xml).decode()
+    certificate = base64.b64encode(entra.key.certificate_der).decode()
+    data = {"https": "on", "http_host": "app.example.com", "script_name": "/saml/contoso/acs", "get_data": {}, "post_data": {}}
+
+    def run() -> None:
+        settings = OneLogin_Saml2_Settings(
+            {
+                "strict": True,
+                "sp": {"entityId": ENTITY_ID, "assertionConsumerService": {"url": ACS}},
+                "idp": {"entityId": entra.entity_id, "singleSignOnService": {"url": entra.sso_url}, "x509cert": certificate},
+            }
+        )
+        response = OneLogin_Saml2_Response(settings, packed)
+        assert response.is_valid(data, request_id=case.request_id, raise_exceptions=True)
+        assert response.get_attributes() and response.get_nameid()
+
+    return run
+
+
+def ours(validator: Validator, tenant: Tenant, case: Case, now: datetime) -> Callable[[], None]:
+    return lambda: (validator.validate(case.xml, tenant=tenant, now=now), None)[1]
+
+
+def floor(entra: FakeEntra, case: Case) -> Callable[[], None]:
+    key = xmlsec.Key.from_memory(entra.key.certificate_pem, xmlsec.KeyFormat.CERT_PEM)
+
+    def run() -> None:
+        root = etree.fromstring(case.xml)
+        xmlsec.tree.add_ids(root, ["ID"])
+        context = xmlsec.SignatureContext()
+        context.key = key
+        context.verify(xmlsec.tree.find_node(root, "Signature", xmlsec.constants.DSigNs))
+
+    return run
+
+
+def measure(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for run in runs.values():
+        run()
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--profile", action="store_true", help="print where samljit's own time goes")
+    options = parser.parse_args()
+    entra, now = FakeEntra(), datetime.now(UTC)
+    requests = RequestIds([b"a key of this run"])
+    validator, tenant = Validator(requests=requests, skew=timedelta(seconds=120)), replace(make_tenant(entra), revision="2")
+    print(f"{'case':<12} {'plain':>9} {'samljit':>9} {'floor':>9}   plain/samljit  samljit/floor   (medians, ms)")
+    for groups in (5, 150):
+        case = make_case(entra, requests, groups=groups, now=now)
+        runs = {"plain": plain(entra, case), "samljit": ours(validator, tenant, case, now), "floor": floor(entra, case)}
+        times = measure(runs, options.rounds)
+        medians = {name: statistics.median(values) * 1000 for name, values in times.items()}
+        speedup = statistics.median(a / b for a, b in zip(times["plain"], times["samljit"], strict=True))
+        distance = statistics.median(a / b for a, b in zip(times["samljit"], times["floor"], strict=True))
+        print(f"{case.name:<12}" + "".join(f" {medians[name]:9.3f}" for name in runs) + f"   {speedup:13.2f}  {distance:13.2f}")
+        if options.profile:
+            profile = cProfile.Profile()
+            profile.runcall(lambda run=runs["samljit"]: [run() for _ in range(options.rounds)])
+            pstats.Stats(profile).sort_stats("tottime").print_stats(14)
+
+
+if __name__ == "__main__":
+    main()
