@@ -23,7 +23,7 @@ from samljit.mapping.text import clean
 from samljit.model import FieldRule, MappingRules, Multi, OnMissing, SyncMode, UserColumn, UserShape, ValueType
 
 COLUMNS = (
-    UserColumn("id", ValueType.INTEGER, nullable=False),
+    UserColumn("id", ValueType.INTEGER, nullable=False, has_default=True),
     UserColumn("email", ValueType.STRING, nullable=False, unique=True, length=254),
     UserColumn("first_name", ValueType.STRING, length=20),
     UserColumn("locale", ValueType.STRING, nullable=False, length=5, has_default=True),
@@ -32,7 +32,7 @@ COLUMNS = (
     UserColumn("is_contractor", ValueType.BOOLEAN),
     UserColumn("hired", ValueType.DATE),
     UserColumn("photo", None),
-    UserColumn("is_admin", ValueType.BOOLEAN, nullable=False),
+    UserColumn("is_admin", ValueType.BOOLEAN, nullable=False, has_default=True),
 )
 SHAPE = UserShape(
     columns={column.name: column for column in COLUMNS}, protected=frozenset({"id", "is_admin", "active"}), email_field="email"
@@ -540,3 +540,10 @@ def test_domains_are_compared_as_a_labels_exactly(address: str, is_in: bool) -> 
 
 def test_a_domain_that_idna_does_not_know_still_equals_itself() -> None:
     assert domain_key("Ad_Corp.example") == domain_key("ad_corp.example.")
+
+
+def test_a_protected_column_that_nothing_fills_is_told_at_start_up_not_by_the_database() -> None:
+    columns = {**SHAPE.columns, "password_hash": UserColumn("password_hash", ValueType.STRING, nullable=False)}
+    shape = replace(SHAPE, columns=columns, protected=SHAPE.protected | {"password_hash"})
+    _, problems = compile_mapping({"fields": EMAIL}, shape=shape, path="$.mapping")
+    assert [problem.code for problem in problems] == ["unfilled_column"]

@@ -31,7 +31,7 @@ from samljit.model import (
 from samljit.provision.plan import plan_sign_in
 
 COLUMNS = (
-    UserColumn("id", ValueType.INTEGER, nullable=False),
+    UserColumn("id", ValueType.INTEGER, nullable=False, has_default=True),
     UserColumn("email", ValueType.STRING, unique=True, length=60),
     UserColumn("name", ValueType.STRING, length=20),
     UserColumn("bio", ValueType.STRING),

@@ -289,8 +289,8 @@ def _unfilled_columns(targets: frozenset[str], *, scene: _Scene) -> Iterator[Pro
     if scene.shape.host_fills:
         return  # which columns the host fills is only known once there is a tenant
     for name, column in scene.shape.columns.items():
-        if column.nullable or column.has_default or name in targets or name in scene.shape.protected:
+        if column.nullable or column.has_default or name in targets:
             continue
         message = f'The column "{name}" may not be null and nothing fills it.'
-        hint = f'Add "{name}" to the fields, or give the column a default.'
+        hint = "Give the column a default." if name in scene.shape.protected else f'Add "{name}" to the fields, or give the column a default.'
         yield Problem(path_to(scene.path, "fields"), "unfilled_column", message, hint)

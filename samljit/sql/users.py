@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -38,6 +38,8 @@ class HostUsers:
     def shape(self, protected: frozenset[str]) -> UserShape:
         """The columns a mapping may fill. Keys, passwords, the active flag and `protected` are never targets (trust: 32)."""
         columns = {attribute.key: _describe(attribute, self.tables.user) for attribute in self._attributes()}
+        filled = {self.key, self.active_field, self._discriminator()}
+        columns |= {name: replace(column, has_default=True) for name, column in columns.items() if name in filled}
         passwords = {name for name in columns if any(word in name.lower() for word in _PASSWORD_WORDS)}
         own = {self.key} | ({self.active_field} if self.active_field else set())
         return UserShape(
@@ -47,6 +49,11 @@ class HostUsers:
             active_field=self.active_field,
             host_fills=self.tenant_fields is not None,
         )
+
+    def _discriminator(self) -> str | None:
+        """The column by which SQLAlchemy tells sub-classes apart; it fills that one itself."""
+        column = self.mapper.polymorphic_on
+        return self.mapper.get_property_by_column(column).key if isinstance(column, sa.Column) else None
 
     def _attributes(self) -> list[ColumnProperty[Any]]:
         return [attribute for attribute in self.mapper.column_attrs if isinstance(attribute.columns[0], sa.Column)]
