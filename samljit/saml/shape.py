@@ -6,7 +6,7 @@ to "what do we accept?".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lxml.etree import _Element
 
@@ -30,6 +30,14 @@ class Shape:
     groups: tuple[tuple[Child, ...], ...] = ()
     text: bool = False
     reason: Reason = Reason.SHAPE_UNEXPECTED
+    # the groups once more, as the walk looks things up: a child with its group's number, by tag; and the tags that must be there
+    places: dict[str, tuple[int, Child]] = field(init=False)
+    needed: tuple[Child, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        places = {child.tag: (number, child) for number, group in enumerate(self.groups) for child in group}
+        object.__setattr__(self, "places", places)
+        object.__setattr__(self, "needed", tuple(child for _, child in places.values() if child.least))
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,23 +217,24 @@ def check_shape(element: _Element, shape: Shape) -> None:
 
 
 def _check_children(element: _Element, shape: Shape) -> None:
-    children = list(element)
-    at = 0
-    for group in shape.groups:
-        counts = dict.fromkeys((child.tag for child in group), 0)
-        by_tag = {child.tag: child for child in group}
-        while at < len(children) and (child := by_tag.get(children[at].tag)) and counts[child.tag] < child.most:
-            tail = children[at].tail
-            if tail is not None and tail.strip(_BLANK):
-                raise AssertionRejected(shape.reason, f"text inside {_short(element.tag)}")
-            check_shape(children[at], child.shape)
-            counts[child.tag] += 1
-            at += 1
-        for child in group:
-            if counts[child.tag] < child.least:
-                raise AssertionRejected(shape.reason, f"{_short(child.tag)} missing inside {_short(element.tag)}")
-    if at < len(children):
-        raise AssertionRejected(shape.reason, f"{_short(children[at].tag)} inside {_short(element.tag)}")
+    """Children in the order of their groups, each no more often and no more seldom than its row says, with white space between."""
+    current, counts = 0, dict[str, int]()
+    for child in element:
+        tag = child.tag
+        place = shape.places.get(tag)
+        if place is None or place[0] < current:
+            raise AssertionRejected(shape.reason, f"{_short(tag)} inside {_short(element.tag)}")
+        current, row = place
+        counts[tag] = counts.get(tag, 0) + 1
+        if counts[tag] > row.most:
+            raise AssertionRejected(shape.reason, f"{_short(tag)} inside {_short(element.tag)}")
+        tail = child.tail
+        if tail is not None and tail.strip(_BLANK):
+            raise AssertionRejected(shape.reason, f"text inside {_short(element.tag)}")
+        check_shape(child, row.shape)
+    for row in shape.needed:
+        if counts.get(row.tag, 0) < row.least:
+            raise AssertionRejected(shape.reason, f"{_short(row.tag)} missing inside {_short(element.tag)}")
 
 
 def _short(name: object) -> str:
