@@ -10,14 +10,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, StatementError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, scoped_session
 
 from samljit.errors import ConfigError, Problem, ProvisioningRefused, Reason
 from samljit.model import Attempt, ExistingUser, Outcome, Stage, Subject, Tenant
 from samljit.sql.tables import from_database, to_database
-from samljit.sql.users import HostUsers, unique_sets
+from samljit.sql.users import HostUsers, column_attributes, unique_sets
 from samljit.store import HostRefused, Replayed, Transaction, Unavailable, WriteConflict
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: nothing to mix up on the telephone
@@ -37,7 +37,10 @@ def session_factory(session: Any) -> Callable[[], Session]:
     """
     factory = session.session_factory if isinstance(session, scoped_session) else session
     made_class = getattr(factory, "class_", None)
-    if not callable(factory) or isinstance(factory, Session) or (made_class is not None and not issubclass(made_class, Session)):
+    # by its module's name: the module itself cannot be imported where greenlet is not installed
+    is_async = type(factory).__module__.startswith("sqlalchemy.ext.asyncio")
+    makes_no_session = is_async or (made_class is not None and not issubclass(made_class, Session))
+    if not callable(factory) or isinstance(factory, Session) or makes_no_session:
         raise ConfigError(
             [
                 Problem(
@@ -75,16 +78,15 @@ class SqlStore:
     def find_conflict(self, values: Mapping[str, Any], *, tenant: Tenant, besides: Any = None) -> str | None:
         users = self._users
         known = {**values, **users.fields_of(tenant)}
-        by_column = {users.mapper.get_property(name).columns[0].name: name for name in known}
+        key = getattr(users.model, users.key)
         with self._session() as session:
-            for names in unique_sets(self._tables.user):
-                fields = [by_column[name] for name in names if name in by_column]
-                mapped = sorted(set(fields) & set(values))
-                if len(fields) != len(names) or not mapped:
+            for fields in _unique_fields(users):
+                mapped = sorted(fields & set(values))
+                if not mapped or not fields <= set(known):
                     continue
-                query = sa.select(self._tables.user_key).where(*(getattr(users.model, field) == known[field] for field in fields))
+                query = sa.select(key).where(*(getattr(users.model, field) == known[field] for field in fields))
                 if besides is not None:
-                    query = query.where(self._tables.user_key != besides)
+                    query = query.where(key != besides)
                 if session.execute(query.limit(1), bind_arguments=self._bind).first():
                     return mapped[0]
         return None
@@ -167,7 +169,7 @@ class SqlStore:
         """A session of its own, rolled back unless committed; errors of the database come out in the Store's words."""
         session = self._factory()
         try:
-            with _in_store_words():
+            with in_store_words():
                 yield session
         finally:
             try:
@@ -236,6 +238,16 @@ def _find_identity(session: Session, subject: Subject, users: HostUsers) -> Any:
     return row if (row.subject_key, row.tenant_id, row.issuer, row.source, row.subject) == wanted else None
 
 
+def _unique_fields(users: HostUsers) -> Iterator[set[str]]:
+    """The sets of fields whose values must be unique together, in every table that the class is made of."""
+    for table in users.mapper.tables:
+        in_table = (a for a in column_attributes(users.mapper) if table.c.contains_column(a.columns[0]))
+        field_of = {attribute.columns[0].name: attribute.key for attribute in in_table}
+        for names in unique_sets(table):
+            if names <= set(field_of):
+                yield {field_of[name] for name in names}
+
+
 def _insert_attempt(table: sa.Table, attempt: Attempt) -> sa.Insert:
     return sa.insert(table).values(
         reference=attempt.reference,
@@ -263,24 +275,41 @@ def _insert_attempt(table: sa.Table, attempt: Attempt) -> sa.Insert:
 def _commit(session: Session) -> None:
     try:
         session.commit()
-    except (DBAPIError, StatementError, PoolTimeout):
+    except (StatementError, PoolTimeout):
         raise
     except Exception as error:  # a before_commit event of the host
         raise HostRefused(type(error).__name__) from error
 
 
 @contextmanager
-def _in_store_words() -> Iterator[None]:
-    """Only the class of an error is kept: a driver's message quotes the row that it refused."""
+def in_store_words() -> Iterator[None]:
+    """Only the class of an error is kept: a driver's message quotes the row that it refused. Raises: WriteConflict, Unavailable."""
     try:
         yield
     except IntegrityError as error:
         raise WriteConflict(type(error.orig).__name__) from None
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise Unavailable(type(error).__name__) from None
+    except (OperationalError, InterfaceError, ProgrammingError, PoolTimeout) as error:
+        if isinstance(error, OperationalError) and _is_about_the_write(error):
+            raise WriteConflict(type(error.orig).__name__) from None
+        raise Unavailable(type(error).__name__) from None  # ProgrammingError: the tables have not been made
     except DBAPIError as error:
         if error.connection_invalidated:
             raise Unavailable(type(error).__name__) from None
         raise WriteConflict(type(error).__name__) from None
     except StatementError as error:
         raise WriteConflict(type(error).__name__) from None
+
+
+_LOST_RACES = frozenset({"40001", "40P01"})  # PostgreSQL: serialization failure, deadlock
+
+
+def _is_about_the_write(error: OperationalError) -> bool:
+    """Whether an OperationalError refuses this write, and says nothing about the database's health.
+
+    PostgreSQL so reports a lost race; MariaDB and MySQL nearly everything the server can say, numbered from 1000: lost races (1213,
+    1205, 1020), a missing default (1364), a trigger's SIGNAL (1644).
+    """
+    if getattr(error.orig, "sqlstate", None) in _LOST_RACES:
+        return True
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return code in (1020, 1205, 1213, 1364, 1644)

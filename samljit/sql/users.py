@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,8 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import ColumnProperty, Mapper, Session, scoped_session
+from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import ColumnProperty, Mapper, Session
 
 from samljit.errors import ConfigError, Problem, ProvisioningRefused, Reason
 from samljit.model import ExistingUser, Tenant, UserColumn, UserShape, ValueType
@@ -37,7 +39,7 @@ class HostUsers:
 
     def shape(self, protected: frozenset[str]) -> UserShape:
         """The columns a mapping may fill. Keys, passwords, the active flag and `protected` are never targets (trust: 32)."""
-        columns = {attribute.key: _describe(attribute, self.tables.user) for attribute in self._attributes()}
+        columns = {attribute.key: _describe(attribute) for attribute in column_attributes(self.mapper)}
         filled = {self.key, self.active_field, self._discriminator()}
         columns |= {name: replace(column, has_default=True) for name, column in columns.items() if name in filled}
         passwords = {name for name in columns if any(word in name.lower() for word in _PASSWORD_WORDS)}
@@ -55,25 +57,24 @@ class HostUsers:
         column = self.mapper.polymorphic_on
         return self.mapper.get_property_by_column(column).key if isinstance(column, sa.Column) else None
 
-    def _attributes(self) -> list[ColumnProperty[Any]]:
-        return [attribute for attribute in self.mapper.column_attrs if isinstance(attribute.columns[0], sa.Column)]
-
     def fields_of(self, tenant: Tenant) -> dict[str, Any]:
-        """The tenant's columns with their values, as the host's `tenant_fields` gives them."""
-        return dict(self.tenant_fields(tenant)) if self.tenant_fields else {}
+        """The tenant's columns with their values, as the host's `tenant_fields` gives them.
+
+        Raises: ProvisioningRefused (host_refused) where that raises.
+        """
+        if self.tenant_fields is None:
+            return {}
+        try:
+            return dict(self.tenant_fields(tenant))
+        except Exception as error:
+            raise ProvisioningRefused(Reason.HOST_REFUSED, f"tenant_fields raised {type(error).__name__}") from error
 
     def is_active(self, user: Any) -> bool:
         return self.active_field is None or bool(getattr(user, self.active_field))
 
-    def load(self, host_session: Any, user_id: Any) -> Any:
-        """An active user, afresh; None if there is none. Attached to the host's session where that is a scoped one, else detached."""
-        if isinstance(host_session, scoped_session):
-            user = host_session.get(self.model, user_id, populate_existing=True)
-        else:
-            with host_session() as session:
-                user = session.get(self.model, user_id)
-                if user is not None:
-                    session.expunge(user)
+    def load(self, session: Any, user_id: Any) -> Any:
+        """An active user, afresh from the database; None if there is none."""
+        user = session.get(self.model, user_id, populate_existing=True)
         return user if user is not None and self.is_active(user) else None
 
     def read(self, user: Any, *, tenant: Tenant) -> ExistingUser:
@@ -90,7 +91,7 @@ class HostUsers:
         if self.active_field:
             fixed[self.active_field] = True
         with _host_code():
-            user = self.model(**{**values, **fixed})
+            user = _construct(self.model, {**values, **fixed})
             session.add(user)
             session.flush()
         return getattr(user, self.key)
@@ -104,12 +105,30 @@ class HostUsers:
             session.flush()
 
 
+def _construct(model: type[Any], values: Mapping[str, Any]) -> Any:
+    """A user made by the host's constructor. A dataclass's takes some columns and demands others: the first are set after it,
+    the second are None where no claim fills them, which is what the column of any other class would be."""
+    if not dataclasses.is_dataclass(model):
+        return model(**values)
+    fields = [field for field in dataclasses.fields(model) if field.init]
+    demanded = {f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
+    taken = {field.name for field in fields}
+    user = model(**{**dict.fromkeys(demanded), **{name: value for name, value in values.items() if name in taken}})
+    for name, value in values.items():
+        if name not in taken:
+            setattr(user, name, value)
+    return user
+
+
 @contextmanager
 def _host_code() -> Iterator[None]:
-    """Turns whatever the host's validators and events raise into HostRefused; what the database says passes through as it is."""
+    """Turns whatever the host's validators and events raise into HostRefused, what SQLAlchemy raises inside them too.
+
+    Only what the database says passes through as it is.
+    """
     try:
         yield
-    except SQLAlchemyError:
+    except (StatementError, PoolTimeout):
         raise
     except Exception as error:
         raise HostRefused(type(error).__name__) from error
@@ -126,7 +145,7 @@ def inspect_users(
     if not isinstance(mapper, Mapper):
         raise ConfigError([Problem("user_model", "not_mapped", "user_model must be a class mapped by SQLAlchemy.")])
     tables = make_tables(mapper)
-    names = {attribute.key for attribute in mapper.column_attrs}
+    names = {attribute.key for attribute in column_attributes(mapper)}
     problems = [
         Problem(role, "unknown_field", f"{model.__name__} has no column attribute {name!r}.", f"Give one of {sorted(names)}, or None.")
         for role, name in (("email_field", email_field), ("active_field", active_field))
@@ -148,7 +167,11 @@ def inspect_users(
 
 
 def _forget_deleted(users: HostUsers) -> None:
-    """A user whom the host deletes takes the identity along, also where the database enforces no foreign key (trust: 30)."""
+    """A user whom the host deletes takes the identity along, also where the database enforces no foreign key (trust: 30).
+
+    On SQLite the trigger beside the tables does it for raw SQL; but Alembic makes tables without it, and its batch mode loses it.
+    So a new user is also parted from whatever names its id: SQLite has given it the id of a deleted one.
+    """
     tables = users.tables
     if tables.user.info.get("samljit.listening"):
         return
@@ -160,15 +183,25 @@ def _forget_deleted(users: HostUsers) -> None:
         connection.execute(sa.delete(tables.identity).where(tables.identity.c.user_id == key))
         connection.execute(sa.update(tables.attempt).where(tables.attempt.c.user_id == key).values(user_id=None))
 
+    @event.listens_for(users.mapper, "after_insert", propagate=True)
+    def part(mapper: Mapper[Any], connection: sa.Connection, user: Any) -> None:
+        if connection.dialect.name == "sqlite":
+            forget(mapper, connection, user)
 
-def _describe(attribute: ColumnProperty[Any], table: sa.Table) -> UserColumn:
+
+def column_attributes(mapper: Mapper[Any]) -> list[ColumnProperty[Any]]:
+    """The attributes of a class that are columns of a table, and no SQL expressions."""
+    return [attribute for attribute in mapper.column_attrs if isinstance(attribute.columns[0], sa.Column)]
+
+
+def _describe(attribute: ColumnProperty[Any]) -> UserColumn:
     column = attribute.columns[0]
     assert isinstance(column, sa.Column)
     return UserColumn(
         name=attribute.key,
         type=_value_type(column.type),
         nullable=bool(column.nullable),
-        unique=_is_unique(column, table),
+        unique=_is_unique(column),
         length=getattr(column.type, "length", None) if isinstance(column.type, sa.String) else None,
         has_default=column.default is not None or column.server_default is not None,
         bits=_bits(column.type),
@@ -192,13 +225,15 @@ def _bits(kind: sa.types.TypeEngine[Any]) -> int:
     return 16 if isinstance(kind, sa.SmallInteger) else 64 if isinstance(kind, sa.BigInteger) else 32
 
 
-def _is_unique(column: sa.Column[Any], table: sa.Table) -> bool:
+def _is_unique(column: sa.Column[Any]) -> bool:
     """Whether a value may occur once in the whole table: by the column, a constraint or an index on it alone."""
-    return any(names == {column.name} for names in unique_sets(table))
+    return any(names == {column.name} for names in unique_sets(column.table))
 
 
-def unique_sets(table: sa.Table) -> list[set[str]]:
-    """The sets of column names whose values must be unique together."""
+def unique_sets(table: sa.FromClause) -> list[set[str]]:
+    """The sets of names of a table's columns whose values must be unique together."""
+    if not isinstance(table, sa.Table):
+        return []
     found = [{column.name} for column in table.columns if column.unique or (column.primary_key and len(table.primary_key) == 1)]
     found += [
         {column.name for column in constraint.columns}

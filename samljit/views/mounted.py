@@ -7,17 +7,18 @@ import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, cast
 
-from flask import Flask, current_app
+from flask import Flask, Response, after_this_request, current_app
 from itsdangerous import URLSafeTimedSerializer
+from sqlalchemy.orm import Session, scoped_session
 
 from samljit.errors import ConfigError, Problem, Reason, SignInRefused
 from samljit.model import Tenant, UserShape
 from samljit.saml.request import RequestIds
 from samljit.saml.validator import Validator
-from samljit.sql.store import SqlStore
+from samljit.sql.store import SqlStore, in_store_words
 from samljit.sql.users import HostUsers
 
 
@@ -62,7 +63,6 @@ class Mounted:
         template = self.find_template(slug)
         return replace(template, id=self.store.get_tenant_id(slug, now=now))
 
-
     def shape_for(self, tenant: Tenant) -> UserShape:
         """The shape to plan with: the columns that name the tenant are nobody's to map."""
         return replace(self.shape, protected=self.shape.protected | frozenset(self.users.fields_of(tenant)))
@@ -72,11 +72,24 @@ class Mounted:
         return None if self.allow_unproven_email else tenant.domains
 
     def load_user(self, user_id: Any) -> Any:
-        """The user as the database has it now, in the host's own session where it has one; None if gone or inactive."""
-        return self.users.load(self.host_session, user_id)
+        """The user as the database has it now, None if gone or inactive. Raises: store.Unavailable.
+
+        In the host's own session where it has one; else in one that stays open for what the user class looks up in the request.
+        """
+        with in_store_words():
+            if isinstance(self.host_session, scoped_session):
+                return self.users.load(self.host_session, user_id)
+            session = self.host_session()
+            after_this_request(partial(_close, session))
+            return self.users.load(session, user_id)
 
     def user_id_of(self, user: Any) -> Any:
         return getattr(user, self.users.key, None)
+
+
+def _close(session: Session, response: Response) -> Response:
+    session.close()
+    return response
 
 
 def mounted() -> Mounted:
