@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets as tokens
 from typing import Any
 
-from flask import Response, current_app, request, url_for
+from flask import Response, request, url_for
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from samljit.errors import AssertionRejected, ProvisioningRefused, Reason
@@ -19,7 +19,7 @@ from samljit.saml.gate import decode_response
 from samljit.signals import user_created, user_updated
 from samljit.sql.store import new_reference
 from samljit.store import Unavailable
-from samljit.views.attempts import Step, browser_of, log, log_refusal
+from samljit.views.attempts import Step, browser_of, log, log_refusal, tell_host
 from samljit.views.cookies import COOKIE_NAMES, Handover, set_handover
 from samljit.views.mounted import app_secrets, mounted
 from samljit.views.pages import page, sign_in_step
@@ -53,7 +53,9 @@ def answer(step: Step) -> Response:
     except AssertionRejected as rejected:
         if rejected.reason is not Reason.UNSOLICITED:
             raise
+        step.verified = rejected.verified
         return _refuse_at_finish(rejected, step)
+    step.verified = True
     step.nonce = assertion.request.nonce if assertion.request else None
     step.stage = Stage.PROVISION
     try:
@@ -113,18 +115,12 @@ def _provision(assertion: Assertion, tenant: Tenant, step: Step) -> SignIn:
 
 
 def _tell_host(done: SignIn, tenant: Tenant) -> None:
-    """After the commit, with every session closed. A receiver that fails must not undo a sign-in that is in the database."""
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    """After the commit, with every session closed."""
     log.info("provisioned: %s tenant=%s reference=%s", done.plan.outcome, tenant.slug, done.attempt.reference)
     signal = {Outcome.CREATE: user_created, Outcome.UPDATE: user_updated}.get(done.plan.outcome)
-    if signal is None:
-        return
-    try:
-        signal.send(
-            app, user_id=done.user_id, tenant=tenant.slug, reference=done.attempt.reference, decisions=done.plan.decisions
-        )
-    except Exception:
-        log.exception("a receiver of %s failed, reference=%s", signal.name, done.attempt.reference)
+    if signal is not None:
+        reference, decisions = done.attempt.reference, done.plan.decisions
+        tell_host(signal, user_id=done.user_id, tenant=tenant.slug, reference=reference, decisions=decisions)
 
 
 def _refuse_at_finish(error: AssertionRejected | ProvisioningRefused, step: Step) -> Response:

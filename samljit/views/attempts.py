@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any
 from uuid import UUID
 
+from blinker import NamedSignal
 from flask import Request, current_app, request
 
 from samljit.errors import Reason, SamlJitError
@@ -38,14 +39,15 @@ def browser_of(asking: Request) -> str:
 class Step:
     """One request of a sign-in while it is being answered: what is known so far about whose it is.
 
-    `nonce` is that of the request it belongs to. `verified` turns false where a message without a verified signature is refused.
+    `nonce` is that of the request it belongs to. `verified` says whether anything signed stands behind it by now: without that,
+    anybody can ask for as many refusals as they like.
     """
 
     stage: Stage
     now: datetime
     tenant: Tenant | None = None
     nonce: str | None = None
-    verified: bool = True
+    verified: bool = False
     user_id: Any = None
 
 
@@ -93,8 +95,17 @@ def log_refusal(error: SamlJitError, step: Step) -> str:
             mounted().store.add_attempt(attempt)
         except (Unavailable, WriteConflict) as lost:
             log.error("sign-in log not written: %s reference=%s", lost, reference)
-    sign_in_refused.send(current_app._get_current_object(), reason=error.reason, tenant=slug, reference=reference)  # type: ignore[attr-defined]
+    tell_host(sign_in_refused, reason=error.reason, tenant=slug, reference=reference)
     return reference
+
+
+def tell_host(signal: NamedSignal, *, reference: str, **values: Any) -> None:
+    """Sends a signal. A receiver that fails must not undo a sign-in that is in the database, nor hide a refusal."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    try:
+        signal.send(app, reference=reference, **values)
+    except Exception:
+        log.exception("a receiver of %s failed, reference=%s", signal.name, reference)
 
 
 def _times(total: int) -> int:

@@ -16,7 +16,9 @@ _ACS = "samljit.acs"
 
 def make_blueprint() -> Blueprint:
     """A fresh blueprint called `samljit`, to be registered under the mount prefix."""
-    blueprint = Blueprint("samljit", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+    # its own folder below /static: with no prefix, /static itself is the host's
+    static = "/static/samljit"
+    blueprint = Blueprint("samljit", __name__, template_folder="templates", static_folder="static", static_url_path=static)
     for rule, view, methods in (
         ("/<tenant>/metadata", metadata, ["GET"]),
         ("/<tenant>/login", login, ["GET"]),

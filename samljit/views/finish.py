@@ -12,7 +12,7 @@ from itsdangerous import BadSignature
 from samljit.errors import Reason, SignInRefused
 from samljit.model import Attempt, Outcome, Stage, Tenant
 from samljit.signals import signed_in
-from samljit.views.attempts import Step, log
+from samljit.views.attempts import Step, log, tell_host
 from samljit.views.cookies import (
     Handover,
     Pending,
@@ -27,7 +27,7 @@ from samljit.views.mounted import app_secrets, mounted
 from samljit.views.pages import page, refused_page, sign_in_step
 from samljit.views.paths import HOME
 
-SESSION_KEY = "_samljit"  # {"tenant": slug, "reference": SJ-...}
+SESSION_KEY = "_samljit"  # {"tenant": slug, "reference": SJ-..., "user": Flask-Login's id}
 _QUESTION_SECONDS = 600
 
 
@@ -48,6 +48,7 @@ def finish(step: Step) -> Response:
     attempt = mount.store.find_attempt(handover.reference)
     if attempt is None or attempt.tenant_id != tenant.id:
         raise SignInRefused(Reason.BROWSER_MISMATCH, "no such attempt")
+    step.verified = True
     if attempt.outcome is Outcome.REFUSE:
         return _judge_refusal(attempt, step, nonce=nonce, pending=pending)
     # the browser that finishes is the browser that began: without this, anybody could sign a victim in as themselves (trust: 21)
@@ -132,11 +133,11 @@ def _sign_in(user: Any, attempt: Attempt, step: Step, *, pending: Pending) -> Re
         raise SignInRefused(Reason.LOGIN_REFUSED)
     # Flask-Login reads this at the end of the request: whoever was remembered in this browser before is not any more (trust: 39)
     session["_remember"] = "clear"
-    session[SESSION_KEY] = {"tenant": tenant.slug, "reference": attempt.reference}
+    session[SESSION_KEY] = {"tenant": tenant.slug, "reference": attempt.reference, "user": user.get_id()}
     response = _go(pending.next)
     drop_sign_in(response, pending.nonce, mount=mount)
     log.info("signed in: tenant=%s reference=%s", tenant.slug, attempt.reference)
-    _tell_host(attempt, tenant)
+    tell_host(signed_in, user_id=attempt.user_id, tenant=tenant.slug, reference=attempt.reference)
     return response
 
 
@@ -146,14 +147,6 @@ def _renew_session() -> None:
     regenerate = getattr(current_app.session_interface, "regenerate", None)
     if regenerate is not None:
         regenerate(session)
-
-
-def _tell_host(attempt: Attempt, tenant: Tenant) -> None:
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
-    try:
-        signed_in.send(app, user_id=attempt.user_id, tenant=tenant.slug, reference=attempt.reference)
-    except Exception:
-        log.exception("a receiver of %s failed, reference=%s", signed_in.name, attempt.reference)
 
 
 def _go(path: str) -> Response:

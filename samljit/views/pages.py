@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from flask import Response, make_response, render_template, request, url_for
+from flask import Response, current_app, make_response, render_template, request, url_for
 
 from samljit.errors import CATALOGUE, AssertionRejected, ProvisioningRefused, Reason, SamlJitError, SignInRefused
 from samljit.model import Stage
@@ -25,7 +25,10 @@ def page(template: str, *, status: int = 200, **values: Any) -> Response:
 
     Referrer-Policy is same-origin and not stricter: Flask-WTF checks the Referer of forms on https.
     """
-    response = make_response(render_template(f"samljit/{template}", **values), status)
+    # Without the host's context processors where the database is lost: they look at it, Flask-Login's to load the user
+    template_of = current_app.jinja_env.get_template(f"samljit/{template}")
+    text = template_of.render(**values) if status == 503 else render_template(template_of, **values)
+    response = make_response(text, status)
     response.headers["Cache-Control"] = "no-store"
     response.headers["Content-Security-Policy"] = _POLICY
     response.headers["Referrer-Policy"] = "same-origin"
@@ -58,6 +61,7 @@ def sign_in_step(stage: Stage) -> Callable[[View], Callable[[str], Response]]:
             step = Step(stage, utc_now())
             error: SamlJitError
             try:
+                step.tenant = mounted().find_template(tenant)  # the log and the page name it also without a database
                 step.tenant = mounted().get_tenant(tenant, now=step.now)
                 _check_open(step)
                 return view(step)

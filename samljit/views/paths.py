@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote, urlsplit
 
 HOME = "/"
-LONGEST = 1000  # characters; the path travels in a cookie
+LONGEST = 1000  # bytes in UTF-8; the path travels in a cookie
+# of ours, what only works in the course of a sign-in; the admin pages are as good a place to come back to as any
+_STEP = re.compile(r"/+[^/]+/+(metadata|login|acs|finish|sls)/*|/+(login|logout)/*")
 
 
 def local_path(text: str | None, *, url_prefix: str) -> str:
     """`text` where it is a plain path of this app, else home.
 
     A path starts with one "/", and neither as written nor percent-decoded (twice, as proxies do) names a scheme or host, holds a
-    backslash, which browsers read as a slash, or a control character. Our own sign-in pages are no place to come back to.
+    backslash, which browsers read as a slash, or a control character. The steps of a sign-in are no place to come back to.
     """
-    if not text or len(text) > LONGEST:
+    if not text or len(text.encode()) > LONGEST:
         return HOME
     forms = [text, unquote(text), unquote(unquote(text))]
     if not all(_is_plain(form) for form in forms):
         return HOME
-    own = url_prefix + "/"
-    if any(urlsplit(form).path.startswith(own) for form in forms):
-        return HOME
-    return text
+    return HOME if any(_is_step(urlsplit(form).path, url_prefix) for form in forms) else text
+
+
+def _is_step(path: str, url_prefix: str) -> bool:
+    return path.startswith(url_prefix) and _STEP.fullmatch(path.removeprefix(url_prefix)) is not None
 
 
 def _is_plain(text: str) -> bool:
