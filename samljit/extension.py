@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Flask, session
+from flask_login import current_user
 from sqlalchemy.orm import Session, scoped_session
 
 from samljit.errors import ConfigError, Problem
@@ -107,10 +108,18 @@ class SamlJit:
         return f"{mount.base_url}{mount.url_prefix}/{tenant}/login" + (f"?{given}" if given else "")
 
     @property
+    def tenants(self) -> Mapping[str, Tenant]:
+        """The tenants of the current app's settings, by slug: a button for each on the login page."""
+        return mounted().tenants
+
+    @property
     def current_tenant(self) -> Tenant | None:
-        """The tenant whose IdP signed the current session in, or None."""
+        """The tenant whose IdP signed the current user in, or None: nobody is signed in, or in another way."""
         signed_in = session.get(SESSION_KEY)
-        return mounted().tenants.get(signed_in["tenant"]) if signed_in else None
+        # Flask-Login's logout_user leaves what is ours in the session; the next person may come in by password
+        if not signed_in or not current_user.is_authenticated or current_user.get_id() != signed_in["user"]:
+            return None
+        return mounted().tenants.get(signed_in["tenant"])
 
     def tenant_for_email(self, email: str) -> Tenant | None:
         """The tenant that proved the domain of this address, or None. Says nothing about whether such a person exists."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
@@ -13,12 +13,13 @@ from samljit.errors import Problem
 from samljit.mapping.compile import compile_mapping
 from samljit.mapping.document import merge_documents
 from samljit.mapping.problems import path_to
-from samljit.model import IdentityProvider, Tenant, Transform, UserShape
+from samljit.model import IdentityProvider, MappingRules, Tenant, Transform, UserShape
 from samljit.saml.certificates import read_usable_certificates
 from samljit.saml.idp_metadata import read_idp_metadata
 from samljit.settings.endpoints import check_endpoint
 from samljit.settings.read import MetadataFile, Settings, TenantSettings, TypedIdp
 
+_NO_RULES = MappingRules(identity_source="")
 NO_ID = UUID(int=0)  # until the database has given the tenant its permanent one
 
 
@@ -61,7 +62,7 @@ def _build(tenant: TenantSettings, scene: _Scene) -> tuple[Tenant | None, list[P
         slug=tenant.slug,
         name=tenant.name,
         enabled=tenant.enabled,
-        revision=_revision(document, idp),
+        revision="",
         preset=tenant.preset,
         entity_id=tenant.entity_id or f"{place}/metadata",
         acs_url=f"{place}/acs",
@@ -75,7 +76,7 @@ def _build(tenant: TenantSettings, scene: _Scene) -> tuple[Tenant | None, list[P
         join_duplicate_attributes=tenant.join_duplicate_attributes,
         name_id_format=tenant.name_id_format,
     )
-    return built, problems
+    return replace(built, revision=_revision(built, document)), problems
 
 
 def _read_idp(tenant: TenantSettings, scene: _Scene) -> tuple[IdentityProvider | None, list[Problem]]:
@@ -129,6 +130,7 @@ def _unproven_email(tenant: TenantSettings, document: Mapping[str, object], scen
     ]
 
 
-def _revision(document: Mapping[str, object], idp: IdentityProvider | None) -> str:
-    fingerprints = [certificate.fingerprint for certificate in idp.certificates] if idp else []
-    return sha256(json.dumps([document, fingerprints], sort_keys=True).encode()).hexdigest()[:16]
+def _revision(tenant: Tenant, document: Mapping[str, object]) -> str:
+    """A hash over all of the tenant: two apps that share a database may call two tenants by one id. The mapping stands in it as
+    its document, because functions have no text of their own."""
+    return sha256((repr(replace(tenant, mapping=_NO_RULES)) + json.dumps(document, sort_keys=True)).encode()).hexdigest()[:16]
