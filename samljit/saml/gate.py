@@ -21,6 +21,7 @@ from samljit.saml.shape import RESPONSE, check_shape
 MAX_XML = 256 * 1024  # bytes, decoded
 MAX_ELEMENTS = 4000
 MAX_QUOTES = 20_000  # two to an attribute; attributes are counted before the parser has to
+MAX_NAMESPACES = 64  # declared on one element; canonical XML looks each of them up among all of them
 MAX_ID = 256
 
 _WHITE_SPACE = re.compile(r"[ \t\r\n]+")
@@ -115,12 +116,20 @@ def _check_bytes(xml: bytes) -> None:
 
 
 def _check_nodes(root: _Element) -> None:
-    """Nothing but elements, and no relative namespace name: canonical XML is not defined for those (C14N 1.0 section 1.3)."""
-    for _, found in etree.iterwalk(root, events=("start-ns", "comment", "pi")):
-        if not isinstance(found, tuple):
+    """Nothing but elements, few namespaces on each, and no relative namespace name: canonical XML is not defined for those (C14N 1.0
+    section 1.3)."""
+    declared = 0
+    for event, found in etree.iterwalk(root, events=("start-ns", "start", "comment", "pi")):
+        if event == "start":
+            declared = 0
+        elif event == "start-ns":
+            declared += 1
+            if declared > MAX_NAMESPACES:
+                raise AssertionRejected(Reason.XML_LIMITS, "namespaces")
+            if not _ABSOLUTE.match(found[1]):
+                raise AssertionRejected(Reason.XML_FORBIDDEN, "a relative namespace name")
+        else:
             raise AssertionRejected(Reason.XML_FORBIDDEN, "a comment or processing instruction")
-        if not _ABSOLUTE.match(found[1]):
-            raise AssertionRejected(Reason.XML_FORBIDDEN, "a relative namespace name")
 
 
 def read_response(root: _Element) -> UnverifiedResponse:
