@@ -86,7 +86,10 @@ def _read_form() -> str:
     if request.mimetype != "application/x-www-form-urlencoded":
         raise AssertionRejected(Reason.REQUEST_MALFORMED, "content type")
     try:
-        if request.get_data().count(b"&") > _MAX_FIELDS:
+        body = request.get_data()
+        if len(body) >= MAX_BODY:  # one that came without a Content-Length, which werkzeug cuts off there without a word
+            raise AssertionRejected(Reason.TOO_LARGE)
+        if body.count(b"&") > _MAX_FIELDS:
             raise AssertionRejected(Reason.REQUEST_MALFORMED, "too many form fields")
         responses, relay_states = request.form.getlist("SAMLResponse"), request.form.getlist("RelayState")
     except RequestEntityTooLarge:
