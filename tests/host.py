@@ -126,13 +126,14 @@ def make_host(
     settings: Mapping[str, Any] | None = None,
     configure: Callable[[Flask], None] = lambda app: None,
     tenant: Mapping[str, Any] | None = None,
+    url: str | None = None,
     **options: Any,
 ) -> Host:
-    """A host app with an empty database. `tenant` changes the tenant's settings, `configure` sees the app before samljit is mounted,
-    `options` go to SamlJit."""
+    """A host app with an empty database, at `url` or on SQLite. `tenant` changes the tenant's settings, `configure` sees the app before
+    samljit is mounted, `options` go to SamlJit."""
     entra = entra or FakeEntra()
     user_model = user_model or make_user_model()
-    engine = create_engine(f"sqlite:///{directory}/host.sqlite")
+    engine = create_engine(url or f"sqlite:///{directory}/host.sqlite", pool_size=20)
     session = scoped_session(sessionmaker(engine))
     saml = SamlJit(user_model=user_model, session=session, **{"email_field": "email", "active_field": "active", **options})
     user_model.metadata.create_all(engine)
