@@ -31,6 +31,7 @@ class Reason(StrEnum):
     STATUS_NOT_SUCCESS = "status_not_success"
     ASSERTION_MISSING = "assertion_missing"
     ENCRYPTION_UNEXPECTED = "encryption_unexpected"
+    DECRYPTION_FAILED = "decryption_failed"
     SIGNATURE_MISSING = "signature_missing"
     SIGNATURE_SHAPE = "signature_shape"
     ALGORITHM_NOT_ALLOWED = "algorithm_not_allowed"
@@ -139,7 +140,11 @@ CATALOGUE: dict[Reason, Explanation] = {
     ),
     Reason.ASSERTION_MISSING: _untrusted("The response says Success and holds no assertion."),
     Reason.ENCRYPTION_UNEXPECTED: _untrusted(
-        "The assertion is encrypted and this tenant has no decryption key. In Entra: Token encryption, deactivate.",
+        "The assertion is encrypted and sp.key_files names no key. In Entra: Token encryption, deactivate; or give us a key.",
+        fixer=Fixer.TENANT_ADMIN,
+    ),
+    Reason.DECRYPTION_FAILED: _untrusted(
+        "The assertion cannot be decrypted with our keys. In Entra: Token encryption, import and activate our current certificate.",
         fixer=Fixer.TENANT_ADMIN,
     ),
     Reason.SIGNATURE_MISSING: _untrusted(

@@ -33,10 +33,14 @@ _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedResponse:
-    """A response of the right shape, of which nothing has been verified. `root` and what hangs below it belong to its holder."""
+    """A response of the right shape, of which nothing has been verified. `root` and what hangs below it belong to its holder.
+
+    `assertion` is None as long as it is only there `encrypted`.
+    """
 
     root: _Element
-    assertion: _Element
+    assertion: _Element | None
+    encrypted: _Element | None
     response_signature: _Element | None
     assertion_signature: _Element | None
 
@@ -139,29 +143,28 @@ def read_response(root: _Element) -> UnverifiedResponse:
     """
     if root.tag != samlp("Response"):
         raise AssertionRejected(Reason.NOT_A_RESPONSE)
-    if root.find(saml("EncryptedAssertion")) is not None:
-        raise AssertionRejected(Reason.ENCRYPTION_UNEXPECTED)
     check_shape(root, RESPONSE)
     # a refusal of the IdP holds no assertion, so the status comes first (trust: 25); unsigned it can only refuse (16)
     status = root.find(samlp("Status"))[0].get("Value")
     if status != SUCCESS:
         raise AssertionRejected(Reason.STATUS_NOT_SUCCESS)
-    assertion = root.find(saml("Assertion"))
-    if assertion is None:
-        raise AssertionRejected(Reason.ASSERTION_MISSING)
-    for element in (root, assertion):
-        if element.get("Version") != "2.0":
-            raise AssertionRejected(Reason.VERSION_UNSUPPORTED)
-    _check_ids(root.get("ID"), assertion.get("ID"))
+    assertion, encrypted = root.find(saml("Assertion")), root.find(saml("EncryptedAssertion"))
+    if (assertion is None) is (encrypted is None):
+        raise AssertionRejected(Reason.ASSERTION_MISSING if assertion is None else Reason.SHAPE_UNEXPECTED)
+    carriers = [root] if assertion is None else [root, assertion]
+    if any(element.get("Version") != "2.0" for element in carriers):
+        raise AssertionRejected(Reason.VERSION_UNSUPPORTED)
+    _check_ids([element.get("ID") for element in carriers])
     return UnverifiedResponse(
         root=root,
         assertion=assertion,
+        encrypted=encrypted,
         response_signature=root.find(ds("Signature")),
-        assertion_signature=assertion.find(ds("Signature")),
+        assertion_signature=None if assertion is None else assertion.find(ds("Signature")),
     )
 
 
-def _check_ids(*ids: str | None) -> None:
+def _check_ids(ids: list[str | None]) -> None:
     for value in ids:
         if value is None or len(value) > MAX_ID or not _NCNAME.fullmatch(value):
             raise AssertionRejected(Reason.SHAPE_UNEXPECTED, "ID missing or not an NCName")

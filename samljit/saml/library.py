@@ -35,10 +35,12 @@ class Library:
         self._settings = OneLogin_Saml2_Settings(settings=_settings(tenant), custom_base_path="/nonexistent/samljit/")
         self._request = _request_data(tenant.acs_url)
 
-    def check(self, xml: bytes, *, request_id: str | None) -> None:
-        """Raises: AssertionRejected (library_refused), whatever the library raises: it lets all kinds of errors out."""
+    def check(self, xml: bytes, *, request_id: str | None, plain: bytes | None = None) -> None:
+        """Holds the response as it came against the library's checks; `plain` is the same with its assertion decrypted, if it was not.
+
+        Raises: AssertionRejected (library_refused), whatever the library raises: it lets all kinds of errors out."""
         try:
-            response = _private_library().OneLogin_Saml2_Response(self._settings, base64.b64encode(xml).decode("ascii"))
+            response = _private_library().PlainResponse(self._settings, base64.b64encode(xml).decode("ascii"), plain or xml)
             accepted = response.is_valid(self._request, request_id=request_id, raise_exceptions=True)
         except Exception as error:
             # its messages quote the response, so only the class and number go to the log
@@ -82,7 +84,22 @@ def _private_library() -> ModuleType:
     prepared.Key = SimpleNamespace(from_memory=lru_cache(maxsize=4096)(xmlsec.Key.from_memory))
     vars(utils).update(OneLogin_Saml2_XML=_PreparedXml, xmlsec=prepared)
     vars(response).update(OneLogin_Saml2_XML=_PreparedXml, OneLogin_Saml2_Utils=utils.OneLogin_Saml2_Utils)
+    vars(response).update(PlainResponse=_plain_response(response.OneLogin_Saml2_Response))
     return response
+
+
+def _plain_response(base: Any) -> Any:
+    """The library's response class, told what was decrypted: its own decryption would follow references, and rename prefixes."""
+
+    class PlainResponse(base):  # type: ignore[misc]
+        def __init__(self, settings: Any, response: str, plain: bytes) -> None:
+            self._plain = plain
+            super().__init__(settings, response)
+
+        def _decrypt_assertion(self, xml: Any) -> Any:
+            return OneLogin_Saml2_XML.to_etree(self._plain)
+
+    return PlainResponse
 
 
 def _load_again(name: str) -> ModuleType:

@@ -6,6 +6,8 @@ SAMLP = "urn:oasis:names:tc:SAML:2.0:protocol"
 SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
 MD = "urn:oasis:names:tc:SAML:2.0:metadata"
 DS = "http://www.w3.org/2000/09/xmldsig#"
+XENC = "http://www.w3.org/2001/04/xmlenc#"
+XENC11 = "http://www.w3.org/2009/xmlenc11#"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 XS = "http://www.w3.org/2001/XMLSchema"
 EXC_C14N = "http://www.w3.org/2001/10/xml-exc-c14n#"
@@ -31,6 +33,10 @@ def samlp(name: str) -> str:
 
 def ds(name: str) -> str:
     return f"{{{DS}}}{name}"
+
+
+def xenc(name: str) -> str:
+    return f"{{{XENC}}}{name}"
 
 
 def md(name: str) -> str:

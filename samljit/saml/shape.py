@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from lxml.etree import _Element
 
 from samljit.errors import AssertionRejected, Reason
-from samljit.saml.names import EXC_C14N, XSI, ds, saml, samlp
+from samljit.saml.names import EXC_C14N, XENC11, XSI, ds, saml, samlp, xenc
 
 MAX_TEXT = 16 * 1024  # characters; the longest honest one is an X509Certificate of a 8192 bit key
 MAX_ATTRIBUTE = 4 * 1024
@@ -30,6 +30,7 @@ class Shape:
     groups: tuple[tuple[Child, ...], ...] = ()
     text: bool = False
     reason: Reason = Reason.SHAPE_UNEXPECTED
+    longest: int = MAX_TEXT
     # the groups once more, as the walk looks things up: a child with its group's number, by tag; and the tags that must be there
     places: dict[str, tuple[int, Child]] = field(init=False)
     needed: tuple[Child, ...] = field(init=False)
@@ -186,13 +187,43 @@ ASSERTION = Shape(
     ),
 )
 
+# XML Encryption 3; one inline key, no references, no RetrievalMethod. An Id names nothing here: no reference may point to it
+_CIPHER_DATA = _one(xenc("CipherData"), Shape(groups=(_one(xenc("CipherValue"), Shape(text=True, longest=256 * 1024)),)))
+_ALGORITHM = Shape(_attributes("Algorithm"))
+ENCRYPTED_KEY = Shape(
+    _attributes("Id Recipient"),
+    (
+        _one(
+            xenc("EncryptionMethod"),
+            Shape(_attributes("Algorithm"), ((Child(ds("DigestMethod"), _ALGORITHM), Child(f"{{{XENC11}}}MGF", _ALGORITHM)),)),
+        ),
+        _maybe(ds("KeyInfo"), SIGNATURE.places[ds("KeyInfo")][1].shape),
+        _CIPHER_DATA,
+    ),
+)
+ENCRYPTED_ASSERTION = Shape(
+    groups=(
+        _one(
+            xenc("EncryptedData"),
+            Shape(
+                _attributes("Id Type MimeType Encoding"),
+                (
+                    _one(xenc("EncryptionMethod"), _ALGORITHM),
+                    _one(ds("KeyInfo"), Shape(groups=(_one(xenc("EncryptedKey"), ENCRYPTED_KEY),))),
+                    _CIPHER_DATA,
+                ),
+            ),
+        ),
+    ),
+)
+
 RESPONSE = Shape(
     _attributes("ID Version IssueInstant Destination InResponseTo Consent"),
     (
         _maybe(saml("Issuer"), ISSUER),
         _maybe(ds("Signature"), SIGNATURE),
         _one(samlp("Status"), STATUS),
-        _maybe(saml("Assertion"), ASSERTION),
+        (Child(saml("Assertion"), ASSERTION), Child(saml("EncryptedAssertion"), ENCRYPTED_ASSERTION)),
     ),
 )
 
@@ -208,7 +239,7 @@ def check_shape(element: _Element, shape: Shape) -> None:
     if shape.text:
         if len(element):
             raise AssertionRejected(shape.reason, f"{_short(element[0].tag)} inside {_short(element.tag)}")
-        if text is not None and len(text) > MAX_TEXT:
+        if text is not None and len(text) > shape.longest:
             raise AssertionRejected(Reason.XML_LIMITS, f"text of {_short(element.tag)}")
         return
     if text is not None and text.strip(_BLANK):

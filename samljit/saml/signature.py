@@ -85,7 +85,9 @@ def verify_response(
 ) -> SignedContent:
     """Verifies every signature in the response and gives the bytes to read the assertion from.
 
-    Every signature present must hold, also one that is not required. Takes the response's tree apart: read nothing from it after.
+    The assertion must be plain by now. Where it came encrypted and only the Response around it is signed, the digest covers the
+    ciphertext, and what was decrypted from that is read. Every signature present must hold, also one that is not required. Takes the
+    response's tree apart: read nothing from it after.
     Raises: AssertionRejected (signature_missing, signature_shape, algorithm_not_allowed, signature_invalid, certificate_expired).
     """
     outer, inner = response.response_signature, response.assertion_signature
@@ -97,6 +99,8 @@ def verify_response(
     }[require]
     if missing:
         raise AssertionRejected(Reason.SIGNATURE_MISSING)
+    if response.assertion is None:
+        raise AssertionRejected(Reason.ASSERTION_MISSING)
     content: SignedContent | None = None
     # the Response first: its digest covers the inner signature, which verifying the assertion takes out
     for signature, element in ((outer, response.root), (inner, response.assertion)):
@@ -104,6 +108,8 @@ def verify_response(
             content = _verify(signature, element, keys=keys, now=now, accept_expired=accept_expired)
     if content is None:
         raise AssertionRejected(Reason.SIGNATURE_MISSING)
+    if response.encrypted is not None and inner is None:
+        return SignedContent(_canonical(response.assertion), content.certificate)
     return content
 
 

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Lock
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from lxml.etree import _Element
 
-from samljit.errors import AssertionRejected
+from samljit.errors import AssertionRejected, Reason
 from samljit.model import Assertion, IdentityProvider, NameId, Tenant
 from samljit.saml import checks
 from samljit.saml.certificates import public_key
+from samljit.saml.encryption import decrypt_response
 from samljit.saml.gate import UnverifiedResponse, parse, read_response
 from samljit.saml.library import Library
 from samljit.saml.names import saml
@@ -40,11 +44,13 @@ class _Prepared:
 class Validator:
     """Validates responses for all tenants of one app.
 
-    `skew` is how far our clock and the IdP's may differ, five minutes at most. Keeps the prepared keys of up to 1000 tenants.
+    `skew` is how far our clock and the IdP's may differ, five minutes at most. `decryption_keys` are our own, the current and older
+    ones. Keeps the prepared keys of up to 1000 tenants.
     """
 
-    def __init__(self, *, requests: RequestIds, skew: timedelta) -> None:
+    def __init__(self, *, requests: RequestIds, skew: timedelta, decryption_keys: Sequence[RSAPrivateKey] = ()) -> None:
         self._requests = requests
+        self._decryption_keys = tuple(decryption_keys)
         self._skew = skew
         self._prepared: OrderedDict[tuple[UUID, str], _Prepared] = OrderedDict()
         self._lock = Lock()
@@ -59,7 +65,7 @@ class Validator:
         root = parse(xml)
         request_id, verified = root.get("InResponseTo"), False
         try:
-            response = read_response(root)
+            response, plain = self._decrypt(xml, read_response(root))
             facts = _read_facts(response)
             prepared = self._prepare(tenant, idp)
             content = verify_response(
@@ -70,15 +76,31 @@ class Validator:
                 accept_expired=tenant.accept_expired_certificates,
             )
             verified = True
-            return self._judge(xml, content, facts, tenant=tenant, idp=idp, library=prepared.library, now=now)
+            return self._judge(xml, plain, content, facts, tenant=tenant, idp=idp, library=prepared.library, now=now)
         except AssertionRejected as error:
             error.verified = verified
             error.unverified_request_id = request_id
             raise
 
+    def _decrypt(self, xml: bytes, response: UnverifiedResponse) -> tuple[UnverifiedResponse, bytes]:
+        """The response with a plain assertion, and its bytes. What was decrypted passes the gate like anything else (trust: 9)."""
+        if response.encrypted is None:
+            return response, xml
+        plain = decrypt_response(xml, response.encrypted, keys=self._decryption_keys)
+        try:
+            inner = read_response(parse(plain))
+        except AssertionRejected as error:
+            if error.reason in (Reason.XML_MALFORMED, Reason.XML_FORBIDDEN, Reason.XML_LIMITS):
+                raise AssertionRejected(Reason.DECRYPTION_FAILED) from None  # a wrong key may decrypt to anything
+            raise
+        if inner.encrypted is not None:
+            raise AssertionRejected(Reason.SHAPE_UNEXPECTED, "encrypted twice")
+        return replace(response, assertion=inner.assertion, assertion_signature=inner.assertion_signature), plain
+
     def _judge(
         self,
         xml: bytes,
+        plain: bytes,
         content: SignedContent,
         facts: checks.ResponseFacts,
         *,
@@ -99,7 +121,7 @@ class Validator:
         request = checks.check_request(
             facts, confirmation, authn_instant=validity.authn_instant, requests=self._requests, tenant=tenant, now=now
         )
-        library.check(xml, request_id=request.id)
+        library.check(xml, plain=plain, request_id=request.id)
         return Assertion(
             id=signed.id,
             hash=hashlib.sha256(signed.id.encode()).hexdigest(),

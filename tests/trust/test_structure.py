@@ -310,10 +310,10 @@ SHAPES: dict[str, tuple[dict[str, Any], Reason]] = {
         {"before_signing": put(".", EXTRA_ASSERTION), "sign": "response"},
         Reason.SHAPE_UNEXPECTED,
     ),
-    "4-encrypted-assertion-too": ({"after_signing": put(".", "<saml:EncryptedAssertion/>")}, Reason.ENCRYPTION_UNEXPECTED),
+    "4-encrypted-assertion-too": ({"after_signing": put(".", "<saml:EncryptedAssertion/>")}, Reason.SHAPE_UNEXPECTED),
     "4-encrypted-assertion-alone": (
         {"has_assertion": False, "sign": "none", "after_signing": put(".", "<saml:EncryptedAssertion/>")},
-        Reason.ENCRYPTION_UNEXPECTED,
+        Reason.SHAPE_UNEXPECTED,
     ),
     "4-no-assertion": ({"has_assertion": False, "sign": "response"}, Reason.ASSERTION_MISSING),
     "4-advice": ({"before_signing": put("//saml:Assertion", "<saml:Advice/>", index=4)}, Reason.SHAPE_UNEXPECTED),

@@ -1,0 +1,122 @@
+"""Encrypted assertions: decrypted with `cryptography` from one exact shape, and put back as the bytes that were encrypted (trust: 8, 9).
+
+xmlsec is not asked: it would follow references and run transforms to find keys. And python3-saml moves what it decrypts into another
+tree, where a prefix can change its name and a good inner signature breaks.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP, AsymmetricPadding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from lxml.etree import _Element
+
+from samljit.errors import AssertionRejected, Reason
+from samljit.saml.names import XENC, XENC11, ds, xenc
+
+# key size in bytes, by algorithm (xmlenc-core1 5.2); triple DES is not among them
+CBC_ALGORITHMS = {f"{XENC}aes128-cbc": 16, f"{XENC}aes256-cbc": 32}
+GCM_ALGORITHMS = {f"{XENC11}aes128-gcm": 16, f"{XENC11}aes256-gcm": 32}
+OAEP_SHA1 = f"{XENC}rsa-oaep-mgf1p"  # MGF1 with SHA-1 always; what Entra and ADFS send
+OAEP_ANY = f"{XENC11}rsa-oaep"
+
+_DIGESTS: dict[str, hashes.HashAlgorithm] = {
+    "http://www.w3.org/2000/09/xmldsig#sha1": hashes.SHA1(),  # noqa: S303 - inside OAEP, where no collision helps anybody
+    f"{XENC}sha256": hashes.SHA256(),
+    "http://www.w3.org/2001/04/xmldsig-more#sha384": hashes.SHA384(),
+    f"{XENC}sha512": hashes.SHA512(),
+}
+_MASKS: dict[str, hashes.HashAlgorithm] = {
+    f"{XENC11}mgf1sha1": hashes.SHA1(),  # noqa: S303
+    f"{XENC11}mgf1sha256": hashes.SHA256(),
+    f"{XENC11}mgf1sha384": hashes.SHA384(),
+    f"{XENC11}mgf1sha512": hashes.SHA512(),
+}
+_BLOCK = 16
+# a "<" cannot stand in text or attribute values, and the gate has seen that there is one such element: the first tag and the last
+_ELEMENT = re.compile(rb"<(?:[\w.-]+:)?EncryptedAssertion[\s>].*</(?:[\w.-]+:)?EncryptedAssertion\s*>", re.DOTALL)
+
+
+def decrypt_response(xml: bytes, encrypted: _Element, *, keys: Sequence[RSAPrivateKey]) -> bytes:
+    """The response with the plain assertion in the place of the encrypted one, every other byte as it was.
+
+    `encrypted` is the EncryptedAssertion, of the known shape. What was wrong - padding, key, content - is not told.
+    Raises: AssertionRejected (encryption_unexpected, algorithm_not_allowed, decryption_failed).
+    """
+    if not keys:
+        raise AssertionRejected(Reason.ENCRYPTION_UNEXPECTED)
+    data = encrypted.find(xenc("EncryptedData"))
+    cipher = _algorithm(data)
+    if cipher not in CBC_ALGORITHMS and cipher not in GCM_ALGORITHMS:
+        raise AssertionRejected(Reason.ALGORITHM_NOT_ALLOWED, "EncryptionMethod of the data")
+    encrypted_key = data.find(ds("KeyInfo"))[0]
+    padding = _padding(encrypted_key.find(xenc("EncryptionMethod")))
+    wrapped, content = _cipher_value(encrypted_key), _cipher_value(data)
+    for key in keys:
+        plain = _decrypt(cipher, _unwrap(key, wrapped, padding), content)
+        if plain is not None:
+            return _put_back(xml, plain)
+    raise AssertionRejected(Reason.DECRYPTION_FAILED)
+
+
+def _algorithm(element: _Element) -> str:
+    return str(element.find(xenc("EncryptionMethod")).get("Algorithm"))
+
+
+def _padding(method: _Element) -> AsymmetricPadding:
+    """RSA-OAEP with the digest and mask that are named, SHA-1 where none is (xmlenc-core1 5.5.2)."""
+    digest, mask = method.find(ds("DigestMethod")), method.find(f"{{{XENC11}}}MGF")
+    algorithm = method.get("Algorithm")
+    hashed = _DIGESTS.get("http://www.w3.org/2000/09/xmldsig#sha1" if digest is None else digest.get("Algorithm"))
+    masked = _MASKS.get(f"{XENC11}mgf1sha1" if mask is None else mask.get("Algorithm"))
+    if algorithm not in (OAEP_SHA1, OAEP_ANY) or hashed is None or masked is None or (algorithm == OAEP_SHA1 and mask is not None):
+        raise AssertionRejected(Reason.ALGORITHM_NOT_ALLOWED, "EncryptionMethod of the key")
+    return OAEP(mgf=MGF1(masked), algorithm=hashed, label=None)
+
+
+def _cipher_value(element: _Element) -> bytes:
+    value = element.find(xenc("CipherData"))[0].text or ""
+    try:
+        return base64.b64decode("".join(value.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise AssertionRejected(Reason.DECRYPTION_FAILED) from None
+
+
+def _unwrap(key: RSAPrivateKey, wrapped: bytes, padding: AsymmetricPadding) -> bytes | None:
+    try:
+        return key.decrypt(wrapped, padding)
+    except ValueError:
+        return None
+
+
+def _decrypt(algorithm: str, key: bytes | None, content: bytes) -> bytes | None:
+    if key is None or len(key) != (CBC_ALGORITHMS | GCM_ALGORITHMS)[algorithm]:
+        return None
+    if algorithm in GCM_ALGORITHMS:
+        try:
+            return AESGCM(key).decrypt(content[:12], content[12:], None)
+        except (InvalidTag, ValueError):
+            return None
+    if len(content) < 2 * _BLOCK or len(content) % _BLOCK:
+        return None
+    decryptor = Cipher(AES(key), CBC(content[:_BLOCK])).decryptor()
+    padded = decryptor.update(content[_BLOCK:]) + decryptor.finalize()
+    # only the last byte of the padding says anything (xmlenc-core1 5.2)
+    return padded[: -padded[-1]] if 1 <= padded[-1] <= _BLOCK else None
+
+
+def _put_back(xml: bytes, plain: bytes) -> bytes:
+    found = _ELEMENT.search(xml)
+    if found is None:
+        raise AssertionRejected(Reason.DECRYPTION_FAILED)
+    return xml[: found.start()] + plain.strip() + xml[found.end() :]
