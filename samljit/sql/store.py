@@ -60,7 +60,7 @@ class SqlStore:
         self._factory = factory
         self._users = users
         self._tables = users.tables
-        self._bind = {"mapper": users.mapper}
+        self._bind = users.bind
 
     # --- provisioning: the Store protocol -----------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ class _SqlTransaction:
         self._session = session
         self._users = users
         self._tables = users.tables
-        self._bind = {"mapper": users.mapper}
+        self._bind = users.bind
 
     def consume(self, *, tenant_id: UUID, assertion_hash: str, request_nonce: str | None, expires: datetime) -> None:
         values = {
@@ -231,7 +231,7 @@ def _find_identity(session: Session, subject: Subject, users: HostUsers) -> Any:
     """The identity row of a subject. What the query found is compared again byte for byte: MariaDB compares text loosely."""
     table = users.tables.identity
     query = sa.select(table).where(table.c.subject_key == subject.key)
-    row = session.execute(query, bind_arguments={"mapper": users.mapper}).first()
+    row = session.execute(query, bind_arguments=users.bind).first()
     if row is None:
         return None
     wanted = (subject.key, str(subject.tenant_id), subject.issuer, subject.source, subject.value)

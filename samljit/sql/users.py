@@ -37,6 +37,11 @@ class HostUsers:
     active_field: str | None
     tenant_fields: TenantFields | None
 
+    @property
+    def bind(self) -> dict[str, Any]:
+        """Which engine own statements go to: that of the host's class, whether it is bound by its class, its table or its bind key."""
+        return {"mapper": self.mapper, "clause": self.mapper.persist_selectable}
+
     def shape(self, protected: frozenset[str]) -> UserShape:
         """The columns a mapping may fill. Keys, passwords, the active flag and `protected` are never targets (trust: 32)."""
         columns = {attribute.key: _describe(attribute) for attribute in column_attributes(self.mapper)}
