@@ -11,7 +11,7 @@ from lxml.etree import _Element
 from samljit.errors import AssertionRejected, Reason
 from samljit.model import NameId
 from samljit.saml.gate import parse
-from samljit.saml.names import XS, XSI, saml, samlp
+from samljit.saml.names import saml, samlp
 
 MAX_CLAIMS = 100
 MAX_VALUES = 1000
@@ -122,10 +122,6 @@ def _read_attributes(statement: _Element | None) -> tuple[tuple[str, tuple[str, 
 
 
 def _read_value(element: _Element, name: str) -> str:
-    if kind := element.get(f"{{{XSI}}}type"):
-        prefix, _, local = kind.rpartition(":")
-        if local != "string" or element.nsmap.get(prefix or None) != XS:
-            raise AssertionRejected(Reason.ATTRIBUTE_LIMITS, f"a value of {name[:200]} is not a string")
     text = element.text or ""
     if len(text) > MAX_VALUE:
         raise AssertionRejected(Reason.ATTRIBUTE_LIMITS, f"a value of {name[:200]} is longer than {MAX_VALUE} characters")

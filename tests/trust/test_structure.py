@@ -503,7 +503,20 @@ def test_values_are_strings(host: Host, caplog: pytest.LogCaptureFixture, value:
         new.set(TYPE, value)
         found.getparent().replace(found, new)
 
-    refused(host, caplog, Reason.ATTRIBUTE_LIMITS, before_signing=typed, inclusive_prefixes=("xs",))
+    refused(host, caplog, Reason.SHAPE_UNEXPECTED, before_signing=typed, inclusive_prefixes=("xs",))
+
+
+@pytest.mark.parametrize("sign", ["assertion", "response", "both"])
+def test_a_type_whose_prefix_is_declared_on_the_response_is_read_though_no_digest_covers_it(host: Host, sign: str) -> None:
+    def typed(root: Any) -> None:
+        for value in root.iter("{urn:oasis:names:tc:SAML:2.0:assertion}AttributeValue"):
+            value.set(TYPE, "xs:string")
+        prefixes = {"xs": "http://www.w3.org/2001/XMLSchema", "xsi": "http://www.w3.org/2001/XMLSchema-instance"}
+        etree.cleanup_namespaces(root, top_nsmap=prefixes, keep_ns_prefixes=list(prefixes))
+        assert root.nsmap["xs"] == prefixes["xs"]
+
+    host.sign_in(before_signing=typed, sign=sign)
+    assert [user["first_name"] for user in host.users()] == ["Adele"]
 
 
 ALGORITHMS: dict[str, dict[str, Any]] = {
