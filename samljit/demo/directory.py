@@ -32,8 +32,8 @@ class Account:
 
     @property
     def initials(self) -> str:
-        words = self.name.split()
-        return "".join(word[0] for word in (words[0], words[-1])[: len(words)]).upper()
+        letters = [word[0] for word in self.name.split() if word[0].isalnum()]
+        return "".join([*letters[:1], *letters[1:][-1:]]).upper()
 
 
 class Directory:

@@ -100,7 +100,7 @@ def _picker(desk: _Desk, asked: AuthnRequest | None, *, chosen: str = "nothing",
         chosen=chosen,
         notice=notice,
         fresh=asked is not None and asked.force_authn,
-        query=_query(),
+        query=_query() if asked else "?start",
     )
     return make_response(page)
 

@@ -66,7 +66,7 @@ _REASONS: Mapping[tuple[FieldAction, FieldWhy], str] = {
     (FieldAction.SET, FieldWhy.DEFAULT): "No claim came, so the default was used.",
     (FieldAction.UNCHANGED, FieldWhy.SAME): "{source} says the same.",
     (FieldAction.UNCHANGED, FieldWhy.MISSING): "Empty already, and no claim came.",
-    (FieldAction.KEPT, FieldWhy.MISSING): "No claim came, so it stays as it is.",
+    (FieldAction.KEPT, FieldWhy.MISSING): "No claim came, so it stays {state}.",
     (FieldAction.KEPT, FieldWhy.CREATE_ONLY): "Filled once, when the user was made.",
     (FieldAction.KEPT, FieldWhy.NOT_EMPTY): "Filled already; claims only fill it while it is empty.",
     (FieldAction.CLEARED, FieldWhy.MISSING): "No claim came any more, and the mapping says to clear it then.",
@@ -83,5 +83,6 @@ def why(decision: FieldDecision) -> str:
     """Why a field was decided as it was, in a sentence; claims by the names that people use."""
     claims = [short_name(name) for name in (decision.source or "").split(", ") if name]
     noun = "the claim" if len(claims) == 1 else "the claims"
-    text = _REASONS.get((decision.action, decision.why), "").format(source=f"{noun} {' and '.join(claims)}")
+    state = "as it is" if decision.new else "empty"
+    text = _REASONS.get((decision.action, decision.why), "").format(source=f"{noun} {' and '.join(claims)}", state=state)
     return text[:1].upper() + text[1:]

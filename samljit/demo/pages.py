@@ -29,7 +29,7 @@ LABELS = {
     "job_title": "Job title",
     "locale": "Language",
     "app_roles": "App roles",
-    "organization": "Organization",
+    "organization": "Organisation",
     "active": "Active",
     "created_at": "Created",
     "updated_at": "Updated",

@@ -54,14 +54,7 @@ def run_demo(*, port: int, database_url: str | None, opens_browser: bool) -> Non
     with ExitStack() as stack:
         sockets = [stack.enter_context(listen(host, number)) for host, number in (("localhost", port), ("127.0.0.1", port + 1))]
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="samljit-demo-")))
-        entra = FakeEntra(sso_url=f"{entra_url}/{CONTOSO}/saml2")
-        host = create_host(
-            settings=demo_settings(entra, base_url=base_url, directory=directory),
-            database_url=database_url or _temporary_database(directory),
-        )
-        place = f"{base_url}/saml/{SLUG}"
-        app = RegisteredApp(PRODUCT, base_url, entity_id=f"{place}/metadata", acs_url=f"{place}/acs")
-        apps = [host, create_entra(entra=entra, app=app)]
+        apps = make_demo(base_url=base_url, entra_url=entra_url, directory=directory, database_url=database_url)
 
         def tell() -> None:
             click.echo(f"{PRODUCT}   {base_url}   the app, with samljit mounted in it")
@@ -93,7 +86,19 @@ def run_with_settings(settings: Path, *, database_url: str | None, opens_browser
         _serve(stack, [(listener, host)], tell=tell)
 
 
-def demo_settings(entra: FakeEntra, *, base_url: str, directory: Path) -> dict[str, Any]:
+def make_demo(*, base_url: str, entra_url: str, directory: Path, database_url: str | None = None) -> tuple[Flask, Flask]:
+    """The host app and Fake Entra, each knowing the other by its address. `directory` takes their files."""
+    entra = FakeEntra(sso_url=f"{entra_url}/{CONTOSO}/saml2")
+    host = create_host(
+        settings=_settings(entra, base_url=base_url, directory=directory),
+        database_url=database_url or _temporary_database(directory),
+    )
+    place = f"{base_url}/saml/{SLUG}"
+    app = RegisteredApp(PRODUCT, base_url, entity_id=f"{place}/metadata", acs_url=f"{place}/acs")
+    return host, create_entra(entra=entra, app=app)
+
+
+def _settings(entra: FakeEntra, *, base_url: str, directory: Path) -> dict[str, Any]:
     """What the demo's settings.json would hold: one tenant, connected by Fake Entra's federation metadata."""
     metadata = directory / "federation-metadata.xml"
     metadata.write_bytes(entra.metadata())
