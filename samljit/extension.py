@@ -72,7 +72,7 @@ class SamlJit:
             raise ConfigError([problem for problem in problems if not problem.is_warning])
         for problem in problems:
             log.warning("%s", problem)
-        skew = settings.clock_skew
+        skew, sp_keys = settings.clock_skew, tuple(pair.key for pair in settings.key_pairs)
         app.extensions["samljit"] = Mounted(
             base_url=settings.base_url,
             url_prefix=settings.url_prefix,
@@ -82,7 +82,8 @@ class SamlJit:
             shape=shape,
             host_session=self._session,
             allow_unproven_email=settings.guards.allow_unproven_email,
-            secrets=lambda app: secrets_of(app, skew=skew),
+            sp_certificates=tuple(pair.certificate for pair in settings.key_pairs),
+            secrets=lambda app: secrets_of(app, skew=skew, sp_keys=sp_keys),
         )
         app.register_blueprint(make_blueprint(), url_prefix=settings.url_prefix or None)
 

@@ -292,5 +292,7 @@ def _unfilled_columns(targets: frozenset[str], *, scene: _Scene) -> Iterator[Pro
         if column.nullable or column.has_default or name in targets:
             continue
         message = f'The column "{name}" may not be null and nothing fills it.'
-        hint = "Give the column a default." if name in scene.shape.protected else f'Add "{name}" to the fields, or give the column a default.'
+        hint = "Give the column a default."
+        if name not in scene.shape.protected:
+            hint = f'Add "{name}" to the fields, or give the column a default.'
         yield Problem(path_to(scene.path, "fields"), "unfilled_column", message, hint)

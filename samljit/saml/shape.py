@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from lxml.etree import _Element
 
 from samljit.errors import AssertionRejected, Reason
-from samljit.saml.names import EXC_C14N, XENC11, XS, XSI, ds, saml, samlp, xenc
+from samljit.saml.names import EXC_C14N, XS, XSI, ds, saml, samlp, xenc
 
 MAX_TEXT = 16 * 1024  # characters; the longest honest one is an X509Certificate of a 8192 bit key
 MAX_ATTRIBUTE = 4 * 1024
@@ -196,7 +196,7 @@ ENCRYPTED_KEY = Shape(
     (
         _one(
             xenc("EncryptionMethod"),
-            Shape(_attributes("Algorithm"), ((Child(ds("DigestMethod"), _ALGORITHM), Child(f"{{{XENC11}}}MGF", _ALGORITHM)),)),
+            Shape(_attributes("Algorithm"), (_maybe(ds("DigestMethod"), _ALGORITHM),)),
         ),
         _maybe(ds("KeyInfo"), SIGNATURE.places[ds("KeyInfo")][1].shape),
         _CIPHER_DATA,

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from samljit.testing.browser import Browser, Form, Hop, Link, Page
+    from samljit.testing.encryption import Encryption
     from samljit.testing.entra import AuthnRequest, FakeEntra, RequestRefused, SamlPost, documented_times
     from samljit.testing.keys import KeyPair, make_key_pair, signing_key
     from samljit.testing.messages import ResponseSpec, build
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "browser": ("Browser", "Form", "Hop", "Link", "Page"),
     "entra": ("AuthnRequest", "FakeEntra", "RequestRefused", "SamlPost", "documented_times"),
+    "encryption": ("Encryption",),
     "keys": ("KeyPair", "make_key_pair", "signing_key"),
     "messages": ("ResponseSpec", "build"),
     "people": ("Claim", "Person", "claims_of"),
@@ -45,6 +47,7 @@ __all__ = [
     "AuthnRequest",
     "Browser",
     "Claim",
+    "Encryption",
     "FakeEntra",
     "Form",
     "Hop",

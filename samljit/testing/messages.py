@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from lxml import etree
 
+from samljit.testing.encryption import Encryption, encrypt_assertion
 from samljit.testing.keys import KeyPair
 from samljit.testing.people import Claim
 from samljit.testing.signing import DS, RSA_SHA256, SHA256, Element, add_signature, serialize, sign_element
@@ -82,6 +83,7 @@ class ResponseSpec:
     digest_algorithm: str = SHA256
     embedded_certificates: tuple[bytes, ...] | None = None
     inclusive_prefixes: tuple[str, ...] = ()
+    encryption: Encryption | None = None
     style: Literal["entra", "prefixed"] = "entra"
     fraction_digits: int = 3
     before_signing: Hook = untouched
@@ -102,7 +104,11 @@ def build(spec: ResponseSpec) -> bytes:
         _add_signature(spec, element)
     spec.before_signing(root)
     for element in signed:
+        if spec.encryption is not None and element is root and assertion is not None:
+            encrypt_assertion(root, assertion, spec.encryption)
         sign_element(element, spec.key)
+    if spec.encryption is not None and assertion is not None and root not in signed:
+        encrypt_assertion(root, assertion, spec.encryption)
     spec.after_signing(root)
     return serialize(root)
 

@@ -19,7 +19,7 @@ def metadata(tenant: str) -> Response:
     except SignInRefused as error:
         step = Step(Stage.LOGIN, utc_now())
         return refused_page(error.reason, reference=log_refusal(error, step), step=step)
-    response = make_response(build_sp_metadata(found))
+    response = make_response(build_sp_metadata(found, certificates=mounted().sp_certificates))
     response.content_type = "application/samlmetadata+xml"
     response.headers["Content-Disposition"] = f'inline; filename="{found.slug}-sp-metadata.xml"'
     response.headers["X-Content-Type-Options"] = "nosniff"

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from samljit.errors import ConfigError, Problem, Reason, SignInRefused
 from samljit.model import Tenant, UserShape
+from samljit.saml.encryption import read_keys
 from samljit.saml.request import RequestIds
 from samljit.saml.validator import Validator
 from samljit.sql.store import SqlStore, in_store_words
@@ -44,6 +45,7 @@ class Mounted:
     users: HostUsers
     shape: UserShape
     host_session: Any
+    sp_certificates: tuple[bytes, ...]
     allow_unproven_email: bool
     secrets: Callable[[Flask], Secrets] = field(repr=False)
 
@@ -107,17 +109,20 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def secrets_of(app: Flask, *, skew: timedelta) -> Secrets:
-    """Keys for everything that must authenticate itself; made once for each value of SECRET_KEY and its fallbacks."""
+def secrets_of(app: Flask, *, skew: timedelta, sp_keys: tuple[bytes, ...]) -> Secrets:
+    """Keys for everything that must authenticate itself; made once for each value of SECRET_KEY and its fallbacks.
+
+    `sp_keys` are the PEM keys that assertions may be encrypted to.
+    """
     key = app.config.get("SECRET_KEY")
     if not key:
         raise ConfigError([Problem("SECRET_KEY", "missing", "The app has no SECRET_KEY.", "Set app.config['SECRET_KEY'].")])
     keys = [key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())]
-    return _make_secrets(tuple(value.encode() if isinstance(value, str) else value for value in keys), skew)
+    return _make_secrets(tuple(value.encode() if isinstance(value, str) else value for value in keys), skew, sp_keys)
 
 
 @lru_cache(maxsize=64)
-def _make_secrets(keys: tuple[bytes, ...], skew: timedelta) -> Secrets:
+def _make_secrets(keys: tuple[bytes, ...], skew: timedelta, sp_keys: tuple[bytes, ...]) -> Secrets:
     requests = RequestIds(keys)
 
     def signer(use: str) -> URLSafeTimedSerializer:
@@ -128,7 +133,7 @@ def _make_secrets(keys: tuple[bytes, ...], skew: timedelta) -> Secrets:
 
     return Secrets(
         requests=requests,
-        validator=Validator(requests=requests, skew=skew),
+        validator=Validator(requests=requests, skew=skew, decryption_keys=read_keys(sp_keys)),
         pending=signer("pending"),
         handover=signer("handover"),
         question=signer("question"),
