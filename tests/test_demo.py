@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+from uuid import uuid4
 
 import pytest
 from flask import Flask
@@ -15,6 +16,7 @@ from sqlalchemy import Engine, select
 
 from samljit import Reason, sign_in_refused, user_updated
 from samljit.demo.directory import Directory
+from samljit.demo.host import create_host
 from samljit.demo.mishaps import MISHAPS
 from samljit.demo.models import User
 from samljit.demo.run import make_demo
@@ -146,6 +148,16 @@ def test_a_deep_link_survives_the_sign_in(demo: Demo, path: str) -> None:
     browser.get(HOST + path)
     page = pick(browser, MEGAN.id)
     assert (page.status, page.url) == (200, HOST + path)
+
+
+def test_with_several_organisations_a_deep_link_leads_to_a_button_for_each(tmp_path: Path) -> None:
+    mapping = {"fields": {"email": "emailaddress"}}
+    tenants = {slug: {"name": slug.title(), "entra_tenant_id": str(uuid4()), "mapping": mapping} for slug in ("contoso", "fabrikam")}
+    host = create_host(settings={"base_url": HOST, "tenants": tenants}, database_url=f"sqlite:///{tmp_path}/northwind.sqlite")
+    page = Browser({HOST: host}).get(f"{HOST}/reports/7?x=1")
+    host.extensions["northwind.engine"].dispose()
+    buttons = [link.href for link in page.links if "/login" in link.href]
+    assert buttons == [f"{HOST}/saml/{slug}/login?next=%2Freports%2F7%3Fx%3D1" for slug in tenants]
 
 
 def test_after_signing_out_nothing_is_shown(demo: Demo) -> None:
