@@ -83,6 +83,7 @@ def _private_library() -> ModuleType:
     prepared = SimpleNamespace(**vars(xmlsec))
     prepared.Key = SimpleNamespace(from_memory=lru_cache(maxsize=4096)(xmlsec.Key.from_memory))
     vars(utils).update(OneLogin_Saml2_XML=_PreparedXml, xmlsec=prepared)
+    utils.OneLogin_Saml2_Utils.parse_SAML_to_time = staticmethod(lru_cache(maxsize=64)(utils.OneLogin_Saml2_Utils.parse_SAML_to_time))
     vars(response).update(OneLogin_Saml2_XML=_PreparedXml, OneLogin_Saml2_Utils=utils.OneLogin_Saml2_Utils)
     vars(response).update(PlainResponse=_plain_response(response.OneLogin_Saml2_Response))
     return response

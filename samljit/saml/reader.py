@@ -10,7 +10,7 @@ from lxml.etree import _Element
 
 from samljit.errors import AssertionRejected, Reason
 from samljit.model import NameId
-from samljit.saml.gate import parse
+from samljit.saml.gate import parse_own
 from samljit.saml.names import saml, samlp
 
 MAX_CLAIMS = 100
@@ -55,7 +55,7 @@ def read_assertion(canonical: bytes) -> SignedAssertion:
     The bytes come from a tree that passed the gate, and canonical XML keeps its shape. Raises: AssertionRejected (attribute_limits,
     shape_unexpected).
     """
-    root = parse(canonical)
+    root = parse_own(canonical)
     assertion = root if root.tag == saml("Assertion") else root.find(saml("Assertion"))
     if assertion is None or (assertion is not root and root.tag != samlp("Response")):
         raise AssertionRejected(Reason.ASSERTION_MISSING)
