@@ -95,7 +95,14 @@ def _plain_response(base: Any) -> Any:
     class PlainResponse(base):  # type: ignore[misc]
         def __init__(self, settings: Any, response: str, plain: bytes) -> None:
             self._plain = plain
+            self._found: dict[tuple[str, str | None], Any] = {}
             super().__init__(settings, response)
+
+        def _query(self, query: str, tagid: str | None = None) -> Any:
+            # it asks the same of the same unchanged tree over and over
+            if (query, tagid) not in self._found:
+                self._found[query, tagid] = super()._query(query, tagid)
+            return self._found[query, tagid]
 
         def _decrypt_assertion(self, xml: Any) -> Any:
             return OneLogin_Saml2_XML.to_etree(self._plain)
