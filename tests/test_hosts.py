@@ -167,6 +167,23 @@ def test_a_session_of_any_make_will_do(tmp_path: Path, engine: Engine, session_o
         session.remove()
 
 
+@pytest.mark.parametrize("begin", ["BEGIN", "BEGIN IMMEDIATE"])
+def test_a_host_whose_sqlite_transactions_hold_their_locks_signs_people_in(tmp_path: Path, begin: str) -> None:
+    host = make_host(tmp_path, url=f"sqlite:///{tmp_path}/host.sqlite?timeout=0.2")
+    host.engine.dispose()
+
+    @event.listens_for(host.engine, "connect")
+    def manual(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # what SQLAlchemy's documentation advises for real transactions
+
+    @event.listens_for(host.engine, "begin")
+    def start(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    assert [host.sign_in(person).text for person in (ADELE, BIANCA, ADELE)] == ["user 1", "user 2", "user 1"]
+    host.engine.dispose()
+
+
 @pytest.mark.parametrize(
     "session",
     [

@@ -54,10 +54,11 @@ def finish(step: Step) -> Response:
     # the browser that finishes is the browser that began: without this, anybody could sign a victim in as themselves (trust: 21)
     if pending is None or pending.tenant_id != tenant.id or attempt.request_nonce != pending.nonce:
         raise SignInRefused(Reason.BROWSER_MISMATCH, "no pending request in this browser")
-    user = _load_user(attempt)
-    if answered is None and current_user.is_authenticated and current_user.get_id() != user.get_id():
+    if attempt.user_id is None:
+        raise SignInRefused(Reason.USER_GONE, "deleted since the first step")
+    if answered is None and current_user.is_authenticated and not _is_signed_in(attempt.user_id):
         return _ask(handover, tenant)
-    return _sign_in(user, attempt, step, pending=pending)
+    return _sign_in(attempt, step, pending=pending)
 
 
 def _without_handover() -> Response:
@@ -90,7 +91,7 @@ def _is_signed_in(user_id: Any) -> bool:
 
 def _load_user(attempt: Attempt) -> Any:
     """The user, afresh, in the host's own session. Raises: SignInRefused (user_gone)."""
-    user = mounted().load_user(attempt.user_id) if attempt.user_id is not None else None
+    user = mounted().load_user(attempt.user_id)
     if user is None:
         raise SignInRefused(Reason.USER_GONE)
     return user
@@ -121,13 +122,15 @@ def _read_answer(nonce: str) -> Handover | None:
     return Handover(reference, UUID(tenant_id), asked_nonce)
 
 
-def _sign_in(user: Any, attempt: Attempt, step: Step, *, pending: Pending) -> Response:
+def _sign_in(attempt: Attempt, step: Step, *, pending: Pending) -> Response:
     mount, tenant = mounted(), step.tenant
     assert tenant is not None
     if not mount.store.finish_attempt(attempt.reference, now=step.now):
         if _is_signed_in(attempt.user_id):
             return _go(pending.next)
         raise SignInRefused(Reason.HANDOVER_USED)
+    # Only now, with our own write committed: on SQLite the host's session may hold a read lock from its first query to its end
+    user = _load_user(attempt)
     _renew_session()
     if not login_user(user):
         raise SignInRefused(Reason.LOGIN_REFUSED)
