@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Flask, session
-from flask_login import current_user
+from flask_login import current_user, user_accessed
 from sqlalchemy.orm import Session, scoped_session
 
 from samljit.errors import ConfigError, Problem
@@ -22,8 +22,8 @@ from samljit.sql.store import SqlStore, session_factory
 from samljit.sql.users import TenantFields, inspect_users
 from samljit.tenants import build_tenants
 from samljit.views.blueprint import make_blueprint
-from samljit.views.finish import SESSION_KEY
-from samljit.views.mounted import Mounted, mounted, secrets_of
+from samljit.views.finish import SESSION_KEY, end_expired_session
+from samljit.views.mounted import AcceptAssertion, Mounted, RateLimit, mounted, secrets_of
 
 log = logging.getLogger("samljit")
 
@@ -34,7 +34,9 @@ class SamlJit:
     `user_model` is the host's mapped class and `session` its sessionmaker, scoped_session or Flask-SQLAlchemy's `db.session`.
     `email_field` and `active_field` name columns of it, None where there is none. `tenant_fields` gives, for a tenant, columns that are
     set on every user created for it and required of every user found.
-    `transforms` are functions of the host that mapping documents may name: text in, list of texts out.
+    `transforms` are functions of the host that mapping documents may name: text in, list of texts out. `accept_assertion` is asked
+    with the tenant and each genuine assertion whether it is good enough (its `authn_context`, its claims); `rate_limit` with each
+    POST to the ACS, before its body is read. What is not True refuses.
     Samljit's tables are made in the class's MetaData here, so that `create_all` and Alembic see them. Raises: ConfigError.
     """
 
@@ -47,10 +49,14 @@ class SamlJit:
         active_field: str | None = None,
         tenant_fields: TenantFields | None = None,
         transforms: Mapping[str, Transform] | None = None,
+        accept_assertion: AcceptAssertion | None = None,
+        rate_limit: RateLimit | None = None,
     ) -> None:
         self._session = session
         self._factory = session_factory(session)
         self._transforms = dict(transforms or {})
+        self._accept_assertion = accept_assertion
+        self._rate_limit = rate_limit
         self._users = inspect_users(
             user_model, email_field=email_field, active_field=active_field, tenant_fields=tenant_fields
         )
@@ -82,9 +88,12 @@ class SamlJit:
             shape=shape,
             host_session=self._session,
             allow_unproven_email=settings.guards.allow_unproven_email,
+            rate_limit=self._rate_limit,
+            accept_assertion=self._accept_assertion,
             sp_certificates=tuple(pair.certificate for pair in settings.key_pairs),
             secrets=lambda app: secrets_of(app, skew=skew, sp_keys=sp_keys),
         )
+        user_accessed.connect(end_expired_session, app)
         app.register_blueprint(make_blueprint(), url_prefix=settings.url_prefix or None)
 
     # --- for the host -------------------------------------------------------------------------------------------------
