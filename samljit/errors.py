@@ -21,6 +21,7 @@ class Reason(StrEnum):
     # before a signature has been verified: nothing in the message is evidence of anything
     REQUEST_MALFORMED = "request_malformed"
     TOO_LARGE = "too_large"
+    RATE_LIMITED = "rate_limited"
     NOT_BASE64 = "not_base64"
     XML_MALFORMED = "xml_malformed"
     XML_FORBIDDEN = "xml_forbidden"
@@ -59,6 +60,7 @@ class Reason(StrEnum):
     ATTRIBUTE_LIMITS = "attribute_limits"
     ATTRIBUTE_DUPLICATE = "attribute_duplicate"
     LIBRARY_REFUSED = "library_refused"
+    HOST_DECLINED = "host_declined"
     # provisioning
     REPLAYED = "replayed"
     SUBJECT_MISSING = "subject_missing"
@@ -127,6 +129,7 @@ def _person(person: str, admin: str, *, fixer: Fixer = Fixer.PERSON, status: int
 CATALOGUE: dict[Reason, Explanation] = {
     Reason.REQUEST_MALFORMED: _unread("The POST is not a form with exactly one SAMLResponse and at most one short RelayState."),
     Reason.TOO_LARGE: _unread("The POST is larger than the limit.", status=413),
+    Reason.RATE_LIMITED: _unread("The app's rate_limit function said no.", status=429, fixer=Fixer.OPERATOR),
     Reason.NOT_BASE64: _unread("SAMLResponse is not base64."),
     Reason.XML_MALFORMED: _unread("SAMLResponse does not hold well-formed UTF-8 XML."),
     Reason.XML_FORBIDDEN: _unread("The XML holds a DOCTYPE, comment, processing instruction or CDATA section."),
@@ -215,6 +218,11 @@ CATALOGUE: dict[Reason, Explanation] = {
     ),
     Reason.LIBRARY_REFUSED: _person(
         _NOT_TRUSTED, "python3-saml refused what our own checks accepted. Please report this.", fixer=Fixer.OPERATOR
+    ),
+    Reason.HOST_DECLINED: _person(
+        "This app does not accept the way you signed in at your organisation. Please ask whoever looks after it.",
+        "The app's accept_assertion function said no: it may ask for multi-factor authentication, for example.",
+        fixer=Fixer.OPERATOR,
     ),
     Reason.REPLAYED: _person(
         "This sign-in has been used already. Please start again.",

@@ -335,5 +335,6 @@ class Attempt:
     claim_names: tuple[str, ...] = ()
     decisions: tuple[FieldDecision, ...] = ()
     browser: str = ""
+    session_ends_at: datetime | None = None
     times: int = 1
     finished_at: datetime | None = None

@@ -139,6 +139,7 @@ def _log_row(job: _Job, plan: Plan, *, user_id: Any, reference: str) -> Attempt:
         claim_names=tuple(job.assertion.claims),
         decisions=plan.decisions,
         browser=job.browser,
+        session_ends_at=job.assertion.session_not_on_or_after,
     )
 
 

@@ -120,6 +120,7 @@ class SqlStore:
             browser=row.browser,
             times=row.times,
             finished_at=from_database(row.finished_at) if row.finished_at else None,
+            session_ends_at=from_database(row.session_ends_at) if row.session_ends_at else None,
         )
 
     def finish_attempt(self, reference: str, *, now: datetime) -> bool:
@@ -269,6 +270,7 @@ def _insert_attempt(table: sa.Table, attempt: Attempt) -> sa.Insert:
         browser=attempt.browser[:255],
         times=attempt.times,
         finished_at=to_database(attempt.finished_at) if attempt.finished_at else None,
+        session_ends_at=to_database(attempt.session_ends_at) if attempt.session_ends_at else None,
     )
 
 

@@ -117,6 +117,7 @@ def _attempt_table(metadata: sa.MetaData, tenant_state: sa.Table, user_key: sa.C
         sa.Column("browser", sa.String(255), nullable=False),
         sa.Column("times", sa.Integer, nullable=False),
         sa.Column("finished_at", _TIME),
+        sa.Column("session_ends_at", _TIME),
         sa.UniqueConstraint("reference", name="uq_samljit_attempt_reference"),
     )
 

@@ -7,12 +7,13 @@ to `finish`, which is opened same-origin and has all of the host's cookies.
 from __future__ import annotations
 
 import secrets as tokens
+from collections.abc import Callable
 from typing import Any
 
 from flask import Response, request, url_for
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from samljit.errors import AssertionRejected, ProvisioningRefused, Reason
+from samljit.errors import AssertionRejected, ProvisioningRefused, Reason, SignInRefused
 from samljit.model import Assertion, Outcome, Stage, Tenant
 from samljit.provision.sign_in import SignIn, find_user_of, provision
 from samljit.saml.gate import decode_response
@@ -20,7 +21,7 @@ from samljit.signals import user_created, user_updated
 from samljit.sql.store import new_reference
 from samljit.store import Unavailable
 from samljit.views.attempts import Step, browser_of, log, log_refusal, tell_host
-from samljit.views.cookies import COOKIE_NAMES, Handover, set_handover
+from samljit.views.cookies import COOKIE_NAMES, Handover, set_handover, set_refusal
 from samljit.views.mounted import app_secrets, mounted
 from samljit.views.pages import page, sign_in_step
 
@@ -47,6 +48,7 @@ class OwnCookiesOnly(Response):
 def answer(step: Step) -> Response:
     tenant = step.tenant
     assert tenant is not None
+    _ask_rate_limit()
     xml = decode_response(_read_form())
     try:
         assertion = app_secrets().validator.validate(xml, tenant=tenant, now=step.now)
@@ -57,6 +59,7 @@ def answer(step: Step) -> Response:
         return _refuse_at_finish(rejected, step)
     step.verified = True
     step.nonce = assertion.request.nonce if assertion.request else None
+    _ask_host(tenant, assertion)
     step.stage = Stage.PROVISION
     try:
         done = _provision(assertion, tenant, step)
@@ -70,7 +73,7 @@ def answer(step: Step) -> Response:
 
 
 def acs(tenant: str) -> Response:
-    """Takes an assertion, creates or updates its person, and hands over to `finish`. Answers 400, 403, 409, 413 or 503 otherwise."""
+    """Takes an assertion, creates or updates its person, and hands over to `finish`. Answers 400, 403, 409, 413, 429 or 503 otherwise."""
     answered = answer(tenant)
     return OwnCookiesOnly(answered.get_data(), answered.status, answered.headers)
 
@@ -79,6 +82,27 @@ def limit_body() -> None:
     """Bounds what is read of the body before anything looks at the form."""
     request.max_content_length = MAX_BODY
     request.max_form_memory_size = MAX_BODY
+
+
+def _ask_rate_limit() -> None:
+    """Before the body is read. Raises: SignInRefused (rate_limited)."""
+    rate_limit = mounted().rate_limit
+    if rate_limit is not None and rate_limit(request) is not True:
+        raise SignInRefused(Reason.RATE_LIMITED)
+
+
+def _ask_host(tenant: Tenant, assertion: Assertion) -> None:
+    """Raises: ProvisioningRefused (host_declined), also where the host's function fails: nobody gets in by breaking it."""
+    accept = mounted().accept_assertion
+    if accept is None:
+        return
+    try:
+        accepted = accept(tenant, assertion)
+    except Exception as error:
+        log.exception("accept_assertion failed, tenant=%s", tenant.slug)
+        raise ProvisioningRefused(Reason.HOST_DECLINED, type(error).__name__) from None
+    if accepted is not True:
+        raise ProvisioningRefused(Reason.HOST_DECLINED)
 
 
 def _read_form() -> str:
@@ -135,15 +159,15 @@ def _refuse_at_finish(error: AssertionRejected | ProvisioningRefused, step: Step
             raise error
     except Unavailable:
         raise error from None
-    return _hand_over(reference, step)
+    return _hand_over(reference, step, carry=set_refusal)
 
 
-def _hand_over(reference: str, step: Step) -> Response:
+def _hand_over(reference: str, step: Step, *, carry: Callable[..., None] = set_handover) -> Response:
     """The tiny page between the two steps. Its refresh makes the next request a same-origin one, which brings all cookies."""
     tenant = step.tenant
     assert tenant is not None
     nonce = step.nonce or tokens.token_hex(16)
     response = page("handover.html", finish=url_for("samljit.finish", tenant=tenant.slug, n=nonce))
     handover = Handover(reference, tenant.id, nonce)
-    set_handover(response, mount=mounted(), secrets=app_secrets(), handover=handover)
+    carry(response, mount=mounted(), secrets=app_secrets(), handover=handover)
     return response

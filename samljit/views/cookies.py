@@ -21,8 +21,8 @@ RESTART_LIFETIME = timedelta(minutes=2)
 MOST_PENDING = 5
 _PENDING_BYTES = 3500  # of the Cookie header; gunicorn refuses a header of 8190 bytes, and the host has cookies too
 
-_PENDING, _HANDOVER, _RESTART = "samljit-pending-", "samljit-handover-", "samljit-restarted"
-COOKIE_NAMES = tuple(prefix + name for prefix in ("", "__Host-") for name in (_PENDING, _HANDOVER, _RESTART))
+_PENDING, _HANDOVER, _REFUSAL, _RESTART = "samljit-pending-", "samljit-handover-", "samljit-refusal-", "samljit-restarted"
+COOKIE_NAMES = tuple(prefix + name for prefix in ("", "__Host-") for name in (_PENDING, _HANDOVER, _REFUSAL, _RESTART))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,26 +102,39 @@ def find_pending(request: Request, nonce: str, *, mount: Mounted, secrets: Secre
 
 
 def set_handover(response: Response, *, mount: Mounted, secrets: Secrets, handover: Handover) -> None:
+    _hand_over(response, mount, _HANDOVER, secrets=secrets, handover=handover)
+
+
+def set_refusal(response: Response, *, mount: Mounted, secrets: Secrets, handover: Handover) -> None:
+    """Hands a refusal over, beside a hand-over that may be there: whoever reloads between the two steps posts the response a second
+    time, and must not lose the sign-in that the first one made."""
+    _hand_over(response, mount, _REFUSAL, secrets=secrets, handover=handover)
+
+
+def _hand_over(response: Response, mount: Mounted, name: str, *, secrets: Secrets, handover: Handover) -> None:
     token = secrets.handover.dumps([handover.reference, str(handover.tenant_id), handover.nonce])
     token = token if isinstance(token, str) else token.decode()
-    _set(response, mount, _HANDOVER + handover.nonce, token, lifetime=HANDOVER_LIFETIME)
+    _set(response, mount, name + handover.nonce, token, lifetime=HANDOVER_LIFETIME)
 
 
 def find_handover(request: Request, nonce: str, *, mount: Mounted, secrets: Secrets) -> Handover | None:
-    loaded = _load(secrets.handover, request.cookies.get(_name(mount, _HANDOVER + nonce), ""), lifetime=HANDOVER_LIFETIME)
-    if loaded is None or loaded[0][2] != nonce:
-        return None
-    return Handover(reference=loaded[0][0], tenant_id=UUID(loaded[0][1]), nonce=nonce)
+    """What the ACS handed over for this nonce: the sign-in it made, else the refusal."""
+    for name in (_HANDOVER, _REFUSAL):
+        loaded = _load(secrets.handover, request.cookies.get(_name(mount, name + nonce), ""), lifetime=HANDOVER_LIFETIME)
+        if loaded is not None and loaded[0][2] == nonce:
+            return Handover(reference=loaded[0][0], tenant_id=UUID(loaded[0][1]), nonce=nonce)
+    return None
 
 
 def drop_sign_in(response: Response, nonce: str, *, mount: Mounted) -> None:
-    """Both cookies of a sign-in that is over."""
+    """All cookies of a sign-in that is over."""
     _drop(response, mount, _PENDING + nonce)
-    _drop(response, mount, _HANDOVER + nonce)
+    drop_handover(response, nonce, mount=mount)
 
 
 def drop_handover(response: Response, nonce: str, *, mount: Mounted) -> None:
-    _drop(response, mount, _HANDOVER + nonce)
+    for name in (_HANDOVER, _REFUSAL):
+        _drop(response, mount, name + nonce)
 
 
 # --- one restart ------------------------------------------------------------------------------------------------------

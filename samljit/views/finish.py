@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from flask import Response, current_app, make_response, redirect, request, session, url_for
+from flask import Flask, Response, current_app, make_response, redirect, request, session, url_for
 from flask_login import current_user, login_user
 from itsdangerous import BadSignature
 
@@ -23,11 +23,11 @@ from samljit.views.cookies import (
     set_restarted,
     was_restarted,
 )
-from samljit.views.mounted import app_secrets, mounted
+from samljit.views.mounted import app_secrets, mounted, utc_now
 from samljit.views.pages import page, refused_page, sign_in_step
 from samljit.views.paths import HOME
 
-SESSION_KEY = "_samljit"  # {"tenant": slug, "reference": SJ-..., "user": Flask-Login's id}
+SESSION_KEY = "_samljit"  # {"tenant": slug, "reference": SJ-..., "user": Flask-Login's id, "ends_at": POSIX seconds or None}
 _QUESTION_SECONDS = 600
 
 
@@ -136,7 +136,8 @@ def _sign_in(attempt: Attempt, step: Step, *, pending: Pending) -> Response:
         raise SignInRefused(Reason.LOGIN_REFUSED)
     # Flask-Login reads this at the end of the request: whoever was remembered in this browser before is not any more (trust: 39)
     session["_remember"] = "clear"
-    session[SESSION_KEY] = {"tenant": tenant.slug, "reference": attempt.reference, "user": user.get_id()}
+    ends_at = attempt.session_ends_at.timestamp() if attempt.session_ends_at else None
+    session[SESSION_KEY] = {"tenant": tenant.slug, "reference": attempt.reference, "user": user.get_id(), "ends_at": ends_at}
     response = _go(pending.next)
     drop_sign_in(response, pending.nonce, mount=mount)
     log.info("signed in: tenant=%s reference=%s", tenant.slug, attempt.reference)
@@ -150,6 +151,17 @@ def _renew_session() -> None:
     regenerate = getattr(current_app.session_interface, "regenerate", None)
     if regenerate is not None:
         regenerate(session)
+
+
+def end_expired_session(_: Flask) -> None:
+    """Forgets the user of a session whose SessionNotOnOrAfter has passed (trust: 28; SAML core 2.7.2).
+
+    Called by Flask-Login's signal just before it loads the user, so that requests that ask for no user cost nothing.
+    """
+    ours = session.get(SESSION_KEY)
+    if ours and ours["ends_at"] is not None and utc_now().timestamp() >= ours["ends_at"]:
+        session.clear()
+        session["_remember"] = "clear"
 
 
 def _go(path: str) -> Response:

@@ -10,17 +10,21 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import Any, cast
 
-from flask import Flask, Response, after_this_request, current_app
+from flask import Flask, Request, Response, after_this_request, current_app
 from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy.orm import Session, scoped_session
 
 from samljit.errors import ConfigError, Problem, Reason, SignInRefused
-from samljit.model import Tenant, UserShape
+from samljit.model import Assertion, Tenant, UserShape
 from samljit.saml.encryption import read_keys
 from samljit.saml.request import RequestIds
 from samljit.saml.validator import Validator
 from samljit.sql.store import SqlStore, in_store_words
 from samljit.sql.users import HostUsers
+
+# What a host may decide for itself: whether to read this POST at all, and whether a genuine assertion is good enough for it.
+RateLimit = Callable[[Request], bool]
+AcceptAssertion = Callable[[Tenant, Assertion], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Mounted:
     shape: UserShape
     host_session: Any
     sp_certificates: tuple[bytes, ...]
+    rate_limit: RateLimit | None
+    accept_assertion: AcceptAssertion | None
     allow_unproven_email: bool
     secrets: Callable[[Flask], Secrets] = field(repr=False)
 
