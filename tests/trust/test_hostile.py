@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -21,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     fifo = tmp_path_factory.mktemp("hostile") / "fifo"
     os.mkfifo(fifo)
     opened = Event()
@@ -45,7 +44,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
     was_opened = opened.is_set()
     os.close(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))  # lets the thread go
     assert ran.returncode == 0, ran.stderr[-2000:]
-    yield {**json.loads(ran.stdout), "is_connected": is_connected, "was_opened": was_opened}
+    return {**json.loads(ran.stdout), "is_connected": is_connected, "was_opened": was_opened}
 
 
 def test_10_every_answer_comes_in_time(outcome: dict[str, Any]) -> None:

@@ -15,9 +15,9 @@ from sqlalchemy import String, event, text
 from sqlalchemy.orm import mapped_column
 
 from samljit.errors import ConfigError, Reason
-from samljit.testing import Claim, claims_of
-from samljit.testing.people import DISPLAY_NAME, EMAIL_ADDRESS, OBJECT_ID
-from tests.host import ADELE, BIANCA, FIELDS, LOGIN, ORIGIN, Host, make_host, make_user_model
+from samljit.testing import Claim, FakeEntra, claims_of
+from samljit.testing.people import DISPLAY_NAME, EMAIL_ADDRESS, GIVEN_NAME, OBJECT_ID
+from tests.host import ADELE, BIANCA, FIELDS, LOGIN, ORIGIN, Host, make_host, make_user_model, settings_for
 from tests.trust.forge import Flow, answer, nothing_happened, post_fields, refused
 
 DIRECTORY = "aaaabbbb-0000-cccc-1111-dddd2222eeee"
@@ -156,9 +156,6 @@ TARGETS = ["id", "active", "is_admin", "password_hash", "no_such_column", "samlj
 
 @pytest.mark.parametrize("target", TARGETS, ids=[f"32-{target}" for target in TARGETS])
 def test_a_target_that_claims_must_not_fill_is_refused_at_load(mount: Mount, tmp_path: Path, target: str) -> None:
-    from samljit.testing import FakeEntra
-    from tests.host import settings_for
-
     model = make_user_model(password_hash=mapped_column(String(200)))
     settings = settings_for(tmp_path, FakeEntra(), tenant={"mapping": {"fields": {**FIELDS, target: "givenname"}}})
     settings["guards"] = {"protected_fields": ["is_admin"]}
@@ -255,8 +252,6 @@ def test_37_the_same_answer_posted_at_once_is_used_once(host: Host) -> None:
 
 @pytest.mark.parametrize("how", [(), ("",), (" \t",), ("\u200b",)], ids=["38-absent", "38-empty", "38-blank", "38-invisible"])
 def test_a_missing_value_blanks_nothing(host: Host, how: tuple[str, ...]) -> None:
-    from samljit.testing.people import GIVEN_NAME
-
     answer(host)
     before = host.users()
     answer(host, claims=changed(GIVEN_NAME, *how))

@@ -16,9 +16,10 @@ from samljit.errors import Reason
 from samljit.testing import signing_key
 from samljit.testing.signing import sign_element
 from tests.host import ACS, ADELE, LOGIN, Host
-from tests.trust.forge import Edit, Flow, accepted, answer, at, attribute, drop, nothing_happened, post_fields, put, refused, swap
+from tests.trust.forge import XSI, Edit, Flow, accepted, answer, at, attribute, drop, nothing_happened, post_fields, put, refused, swap
 
 BIG = 256 * 1024
+XML = "http://www.w3.org/XML/1998/namespace"
 
 
 def begun(host: Host) -> tuple[Any, str, bytes]:
@@ -165,7 +166,9 @@ def declared(encoding: str, *, real: str = "utf-8") -> Edit:
 
 
 DOCTYPE = '<!DOCTYPE Response [<!ENTITY e "x">]>'
-BOMB = "<!DOCTYPE r [<!ENTITY a 'ha'>" + "".join(f"<!ENTITY {b} '{f'&{a};' * 10}'>" for a, b in zip("abcdefgh", "bcdefghi", strict=True)) + "]>"
+LAUGHS = "".join(f"<!ENTITY {name} '{f'&{before};' * 10}'>" for before, name in zip("abcdefgh", "bcdefghi", strict=True))
+BOMB = f"<!DOCTYPE r [<!ENTITY a 'ha'>{LAUGHS}]>"
+NAMESPACES = " ".join(f"xmlns:n{number}='u:{number}'" for number in range(65))
 
 DOCUMENTS: dict[str, tuple[Edit, Reason]] = {
     "3-doctype": (lambda xml: b"<!DOCTYPE Response>" + xml, Reason.XML_FORBIDDEN),
@@ -219,7 +222,7 @@ DOCUMENTS: dict[str, tuple[Edit, Reason]] = {
     "3-many-elements": (lambda xml: b"<a>" + b"<b/>" * 9000 + b"</a>", Reason.XML_LIMITS),
     "3-many-attributes": (lambda xml: b"<a " + b" ".join(b"a%d=''" % i for i in range(11_000)) + b"/>", Reason.XML_LIMITS),
     "3-many-namespaces": (
-        lambda xml: xml.replace(b"<samlp:Response ", b"<samlp:Response " + b" ".join(b"xmlns:n%d='u:%d'" % (i, i) for i in range(65)) + b" "),
+        swap("<samlp:Response ", f"<samlp:Response {NAMESPACES} "),
         Reason.XML_LIMITS,
     ),
     "3-attribute-twice": (swap("<samlp:Response ", '<samlp:Response ID="_twice" '), Reason.XML_MALFORMED),
@@ -267,7 +270,7 @@ IDS: dict[str, tuple[dict[str, Any], Reason]] = {
     "3-id-blank": ({"after_signing": attribute("//saml:Assertion", "ID", "_a b")}, Reason.SHAPE_UNEXPECTED),
     "3-id-with-quotes": ({"after_signing": attribute("//saml:Assertion", "ID", "_a')or('1'='1")}, Reason.SHAPE_UNEXPECTED),
     "3-id-long": ({"assertion_id": "_" + "a" * 256}, Reason.SHAPE_UNEXPECTED),
-    "3-xml-id": ({"before_signing": attribute("//saml:Assertion", "{http://www.w3.org/XML/1998/namespace}id", "_x")}, Reason.SHAPE_UNEXPECTED),
+    "3-xml-id": ({"before_signing": attribute("//saml:Assertion", f"{{{XML}}}id", "_x")}, Reason.SHAPE_UNEXPECTED),
     "3-lower-case-id": ({"before_signing": attribute("//saml:Assertion", "id", "_x")}, Reason.SHAPE_UNEXPECTED),
     "3-foreign-id": ({"before_signing": attribute("//saml:Subject", "{urn:x:y}Id", "_x")}, Reason.SHAPE_UNEXPECTED),
     "3-id-on-status": ({"after_signing": attribute("//samlp:Status", "ID", "_x")}, Reason.SHAPE_UNEXPECTED),
@@ -286,7 +289,8 @@ def test_ids_stand_in_two_places_and_are_unique_names(
 
 # --- 4: the one shape -------------------------------------------------------------------------------------------------
 
-EXTRA_ASSERTION = '<saml:Assertion ID="_evil" Version="2.0" IssueInstant="2026-11-22T09:00:00Z"><saml:Issuer>x</saml:Issuer></saml:Assertion>'
+EXTRA_ASSERTION = '<saml:Assertion ID="_evil" Version="2.0"><saml:Issuer>x</saml:Issuer></saml:Assertion>'
+EXTRA_STATUS = "<samlp:Status><samlp:StatusCode Value='x'/></samlp:Status>"
 VALUE = "//saml:Attribute[@Name='http://schemas.xmlsoap.org/ws/2005/05/identity/claims/givenname']/saml:AttributeValue"
 
 
@@ -322,11 +326,14 @@ SHAPES: dict[str, tuple[dict[str, Any], Reason]] = {
         Reason.SHAPE_UNEXPECTED,
     ),
     "4-status-after-assertion": ({"after_signing": moved("//samlp:Status", index=5)}, Reason.SHAPE_UNEXPECTED),
-    "4-two-statuses": ({"after_signing": put(".", "<samlp:Status><samlp:StatusCode Value='x'/></samlp:Status>", index=1)}, Reason.SHAPE_UNEXPECTED),
+    "4-two-statuses": ({"after_signing": put(".", EXTRA_STATUS, index=1)}, Reason.SHAPE_UNEXPECTED),
     "4-status-detail": ({"after_signing": put("//samlp:Status", "<samlp:StatusDetail/>")}, Reason.SHAPE_UNEXPECTED),
     "4-text-between": ({"after_signing": at("//samlp:Status", lambda status: setattr(status, "tail", "text"))}, Reason.SHAPE_UNEXPECTED),
     "4-text-inside": ({"before_signing": at("//saml:Subject", lambda subject: setattr(subject, "text", "text"))}, Reason.SHAPE_UNEXPECTED),
-    "4-no-break-space-between": ({"after_signing": at("//samlp:Status", lambda status: setattr(status, "tail", "\u00a0"))}, Reason.SHAPE_UNEXPECTED),
+    "4-no-break-space-between": (
+        {"after_signing": at("//samlp:Status", lambda status: setattr(status, "tail", "\u00a0"))},
+        Reason.SHAPE_UNEXPECTED,
+    ),
     "4-two-issuers": ({"before_signing": put("//saml:Assertion", "<saml:Issuer>x</saml:Issuer>", index=1)}, Reason.SHAPE_UNEXPECTED),
     "4-two-subjects": ({"before_signing": put("//saml:Assertion", "<saml:Subject/>", index=3)}, Reason.SHAPE_UNEXPECTED),
     "4-no-subject": ({"before_signing": drop("//saml:Subject")}, Reason.SHAPE_UNEXPECTED),
@@ -343,7 +350,7 @@ SHAPES: dict[str, tuple[dict[str, Any], Reason]] = {
     "4-element-in-a-value": ({"before_signing": put(VALUE, "<saml:NameID>root</saml:NameID>")}, Reason.SHAPE_UNEXPECTED),
     "4-element-in-name-id": ({"before_signing": put("//saml:NameID", "<b xmlns='urn:x:y'>x</b>")}, Reason.SHAPE_UNEXPECTED),
     "4-element-in-audience": ({"before_signing": put("//saml:Audience", "<b xmlns='urn:x:y'>x</b>")}, Reason.SHAPE_UNEXPECTED),
-    "4-nil-value": ({"before_signing": attribute(VALUE, "{http://www.w3.org/2001/XMLSchema-instance}nil", "true")}, Reason.SHAPE_UNEXPECTED),
+    "4-nil-value": ({"before_signing": attribute(VALUE, f"{{{XSI}}}nil", "true")}, Reason.SHAPE_UNEXPECTED),
 }
 
 
@@ -452,7 +459,7 @@ SIGNATURES: dict[str, dict[str, Any]] = {
     "7-key-name": {"after_signing": put("//ds:KeyInfo", "<ds:KeyName>x</ds:KeyName>")},
     "7-key-value": {"after_signing": put("//ds:KeyInfo", "<ds:KeyValue/>")},
     "7-retrieval-method": {"after_signing": put("//ds:KeyInfo", "<ds:RetrievalMethod URI='file:///dev/zero'/>")},
-    "7-key-info-reference": {"after_signing": put("//ds:KeyInfo", "<KeyInfoReference xmlns='http://www.w3.org/2009/xmldsig11#' URI='#x'/>")},
+    "7-key-info-reference": {"after_signing": put("//ds:KeyInfo", "<k:KeyInfoReference xmlns:k='http://www.w3.org/2009/xmldsig11#'/>")},
     "7-issuer-serial": {"after_signing": put("//ds:X509Data", "<ds:X509IssuerSerial/>")},
     "7-subject-name": {"after_signing": put("//ds:X509Data", "<ds:X509SubjectName>CN=x</ds:X509SubjectName>")},
     "7-two-x509-data": {"after_signing": put("//ds:KeyInfo", "<ds:X509Data/>")},
@@ -473,8 +480,8 @@ PLACES: dict[str, dict[str, Any]] = {
     "5-in-the-subject": {"after_signing": put("//saml:Subject", "<ds:Signature/>")},
     "5-two-in-one-place": {"after_signing": put("//saml:Assertion", "<ds:Signature/>", index=2)},
     "5-in-a-value": {"before_signing": put(VALUE, "<ds:Signature/>")},
-    "5-xsi-type-on-name-id": {"before_signing": attribute("//saml:NameID", "{http://www.w3.org/2001/XMLSchema-instance}type", "xs:string")},
-    "5-schema-location": {"before_signing": attribute("//saml:Assertion", "{http://www.w3.org/2001/XMLSchema-instance}schemaLocation", "urn:x file:///dev/zero")},
+    "5-xsi-type-on-name-id": {"before_signing": attribute("//saml:NameID", f"{{{XSI}}}type", "xs:string")},
+    "5-schema-location": {"before_signing": attribute("//saml:Assertion", f"{{{XSI}}}schemaLocation", "urn:x file:///dev/zero")},
 }
 
 
@@ -483,7 +490,7 @@ def test_a_signature_in_any_other_place_is_refused(host: Host, caplog: pytest.Lo
     refused(host, caplog, Reason.SHAPE_UNEXPECTED, **changes)
 
 
-TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
+TYPE = f"{{{XSI}}}type"
 
 
 @pytest.mark.parametrize(
