@@ -129,7 +129,13 @@ def _person(person: str, admin: str, *, fixer: Fixer = Fixer.PERSON, status: int
 CATALOGUE: dict[Reason, Explanation] = {
     Reason.REQUEST_MALFORMED: _unread("The POST is not a form with exactly one SAMLResponse and at most one short RelayState."),
     Reason.TOO_LARGE: _unread("The POST is larger than the limit.", status=413),
-    Reason.RATE_LIMITED: _unread("The app's rate_limit function said no.", status=429, fixer=Fixer.OPERATOR),
+    Reason.RATE_LIMITED: Explanation(
+        429,
+        "Too many sign-ins are under way. Please try again in a minute.",
+        "The app's rate_limit function said no.",
+        Fixer.OPERATOR,
+        anonymous=True,
+    ),
     Reason.NOT_BASE64: _unread("SAMLResponse is not base64."),
     Reason.XML_MALFORMED: _unread("SAMLResponse does not hold well-formed UTF-8 XML."),
     Reason.XML_FORBIDDEN: _unread("The XML holds a DOCTYPE, comment, processing instruction or CDATA section."),

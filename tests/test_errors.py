@@ -24,7 +24,7 @@ def test_the_values_are_stable_names() -> None:
 
 def test_no_reason_makes_a_500() -> None:
     statuses = {row.status for row in CATALOGUE.values()}
-    assert statuses == {400, 401, 403, 404, 409, 413, 503}
+    assert statuses == {400, 401, 403, 404, 409, 413, 429, 503}
     assert [reason for reason, row in CATALOGUE.items() if row.status >= 500] == [Reason.DATABASE_UNAVAILABLE]
 
 
@@ -33,7 +33,7 @@ def test_all_reasons_before_a_verified_signature_are_anonymous_and_read_alike_fo
     for reason in BEFORE_A_SIGNATURE:
         assert CATALOGUE[reason].anonymous, reason
         texts[CATALOGUE[reason].status].add(CATALOGUE[reason].person)
-    assert {status: len(said) for status, said in texts.items()} == {400: 1, 403: 1, 413: 1}
+    assert {status: len(said) for status, said in texts.items()} == {400: 1, 403: 1, 413: 1, 429: 1}
 
 
 def test_no_reason_after_it_is_anonymous() -> None:
