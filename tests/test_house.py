@@ -42,7 +42,6 @@ def test_the_top_level_holds_what_it_should_and_nothing_else() -> None:
 
 
 def test_no_key_or_certificate_is_in_git() -> None:
-    found = subprocess.run(
-        ["git", "grep", "-lE", "BEGIN (RSA |EC )?PRIVATE KEY|BEGIN CERTIFICATE", "--", ":!tests"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    search = ["git", "grep", "-lE", "BEGIN (RSA |EC )?PRIVATE KEY|BEGIN CERTIFICATE", "--", ":!tests"]
+    found = subprocess.run(search, cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.stdout == ""

@@ -94,7 +94,8 @@ def plain(entra: FakeEntra, case: Case) -> Callable[[], None]:
         )
         response = OneLogin_Saml2_Response(settings, packed)
         assert response.is_valid(data, request_id=case.request_id, raise_exceptions=True)
-        assert response.get_attributes() and response.get_nameid()
+        assert response.get_attributes()
+        assert response.get_nameid()
 
     return run
 
