@@ -93,7 +93,7 @@ class Explanation:
 
     `status` is the HTTP status of the page, `person` what whoever signs in reads (plain text, no values), `admin` what the tenant
     admin or operator reads, `fixer` whose turn it is. `anonymous` reasons all show the same page per status: until a signature has
-    been verified, a response must not learn from us which check it failed (trust: 42).
+    been verified, a response must not learn from us which check it failed (trust: 42). `can_retry` is whether the page offers to try again.
     """
 
     status: int
@@ -101,6 +101,7 @@ class Explanation:
     admin: str
     fixer: Fixer
     anonymous: bool = False
+    can_retry: bool = True
 
 
 _NOT_UNDERSTOOD = "What your organisation's sign-in service sent could not be read. Please try again."
@@ -119,7 +120,7 @@ def _untrusted(admin: str, *, fixer: Fixer = Fixer.NOBODY) -> Explanation:
 
 
 def _setup(admin: str, *, fixer: Fixer = Fixer.TENANT_ADMIN) -> Explanation:
-    return Explanation(403, _SETUP, admin, fixer)
+    return Explanation(403, _SETUP, admin, fixer, can_retry=False)
 
 
 def _person(person: str, admin: str, *, fixer: Fixer = Fixer.PERSON, status: int = 403) -> Explanation:

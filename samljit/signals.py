@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | `user_created` | a sign-in made a user | `user_id, tenant (slug), reference, decisions` |
 | `user_updated` | a sign-in changed a user | the same |
-| `signed_in` | the session began | `user_id, tenant, reference` |
+| `signed_in` | the session began | `user_id, tenant, reference, outcome` (`samljit.model.Outcome`: create, update or unchanged) |
 | `sign_in_refused` | a sign-in was refused | `reason (Reason), tenant (slug or None), reference` |
 
 `decisions` are `samljit.model.FieldDecision`, with old and new values: keep them out of logs.

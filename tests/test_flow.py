@@ -734,3 +734,23 @@ def test_no_line_of_the_log_holds_a_value_or_a_second_line(host: Host, caplog: p
     assert all(line.isprintable() for line in lines)
     assert not any(value in line for line in lines for value in ("adele", "Adele", "Vance", "secret", "not an address", "Bianca"))
     assert all(row.browser.isprintable() and row.detail.isprintable() for row in host.rows("samljit_attempt"))
+
+
+def test_consumed_assertions_are_forgotten_once_they_could_no_longer_be_accepted(host: Host) -> None:
+    start = datetime.now(UTC)
+    with time_machine.travel(start, tick=False) as clock:
+        host.sign_in(now=start)
+        assert host.count("samljit_assertion") == 1
+        clock.shift(timedelta(minutes=60 + 2 + 5 + 1))  # its validity, the skew, the margin
+        host.sign_in(BIANCA, now=start + timedelta(minutes=68))
+        assert host.count("samljit_assertion") == 1
+
+
+def test_asking_about_finish_does_not_use_the_hand_over_up(host: Host) -> None:
+    browser = Browser({ORIGIN: host.app}, follows_refresh=False)
+    page = host.sign_in(browser=browser)
+    client = host.app.test_client()
+    assert page.refresh_url is not None
+    assert client.head(page.refresh_url.removeprefix(ORIGIN)).status_code == 200
+    assert host.rows("samljit_attempt")[0].finished_at is None
+    assert browser.follow_refresh().text.startswith("user ")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import subprocess
 import sys
 import zlib
@@ -25,7 +24,6 @@ from onelogin.saml2.errors import OneLogin_Saml2_ValidationError
 from onelogin.saml2.idp_metadata_parser import OneLogin_Saml2_IdPMetadataParser
 from onelogin.saml2.response import OneLogin_Saml2_Response
 from onelogin.saml2.settings import OneLogin_Saml2_Settings
-from playwright.sync_api import sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from samljit.testing import (
@@ -49,6 +47,7 @@ from samljit.testing import (
 from samljit.testing.browser import TooManyHops
 from samljit.testing.messages import format_time
 from samljit.testing.people import GROUPS_LINK, MULTIPLE_AUTHN, PASSWORD
+from tests.chromium import launched as launched
 
 SAMPLES = Path(__file__).parent / "samples"
 TENANT = "aaaabbbb-0000-cccc-1111-dddd2222eeee"
@@ -730,7 +729,6 @@ def test_a_browser_can_be_told_to_stay_on_a_refreshing_page():
 
 # --- the browser beside a real one ------------------------------------------------------------------------------------
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WATCHED = ("Cookie", "Origin", "Referer", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Fetch-User")
 
 
@@ -812,16 +810,6 @@ class PressingBrowser(Browser):
 def servers() -> Iterator[Servers]:
     with Servers() as servers:
         yield servers
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 # Steps are (verb, address?); {app} and {idp} stand for the two servers' origins.

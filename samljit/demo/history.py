@@ -28,29 +28,20 @@ class SignInHistory:
     """The last sign-in of every user, in memory, from the signals of one app."""
 
     def __init__(self, app: Flask) -> None:
+        self._decided: dict[str, tuple[FieldDecision, ...]] = {}
         self._last: dict[Any, LastSignIn] = {}
-        user_created.connect_via(app)(self._created)
-        user_updated.connect_via(app)(self._updated)
+        user_created.connect_via(app)(self._written)
+        user_updated.connect_via(app)(self._written)
         signed_in.connect_via(app)(self._signed_in)
 
     def of(self, user_id: Any) -> LastSignIn | None:
         return self._last.get(user_id)
 
-    def _created(self, _: Flask, **sent: Any) -> None:
-        self._keep(Outcome.CREATE, **sent)
+    def _written(self, _: Flask, *, reference: str, decisions: tuple[FieldDecision, ...], **__: Any) -> None:
+        self._decided[reference] = decisions
 
-    def _updated(self, _: Flask, **sent: Any) -> None:
-        self._keep(Outcome.UPDATE, **sent)
-
-    def _signed_in(self, _: Flask, **sent: Any) -> None:
-        """Sent for every sign-in. One that neither created nor updated under the same reference left the record as it was."""
-        last = self.of(sent["user_id"])
-        if last is None or last.reference != sent["reference"]:
-            self._keep(Outcome.UNCHANGED, decisions=(), **sent)
-
-    def _keep(
-        self, outcome: Outcome, *, user_id: Any, tenant: str, reference: str, decisions: tuple[FieldDecision, ...]
-    ) -> None:
+    def _signed_in(self, _: Flask, *, user_id: Any, reference: str, outcome: Outcome, **__: Any) -> None:
+        decisions = self._decided.pop(reference, ())
         self._last[user_id] = LastSignIn(reference, outcome, datetime.now(UTC), decisions)
 
 

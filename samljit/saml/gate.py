@@ -150,11 +150,11 @@ def read_response(root: _Element) -> UnverifiedResponse:
     """
     if root.tag != samlp("Response"):
         raise AssertionRejected(Reason.NOT_A_RESPONSE)
-    check_shape(root, RESPONSE)
-    # a refusal of the IdP holds no assertion, so the status comes first (trust: 25); unsigned it can only refuse (16)
-    status = root.find(samlp("Status"))[0].get("Value")
-    if status != SUCCESS:
+    # First, whatever else is wrong: what an IdP says when it refuses holds details of its own. Unsigned it can only refuse (trust: 16)
+    code = root.find(f"{samlp('Status')}/{samlp('StatusCode')}")
+    if code is not None and code.get("Value") != SUCCESS:
         raise AssertionRejected(Reason.STATUS_NOT_SUCCESS)
+    check_shape(root, RESPONSE)
     assertion, encrypted = root.find(saml("Assertion")), root.find(saml("EncryptedAssertion"))
     if (assertion is None) is (encrypted is None):
         raise AssertionRejected(Reason.ASSERTION_MISSING if assertion is None else Reason.SHAPE_UNEXPECTED)

@@ -69,6 +69,7 @@ def answer(step: Step) -> Response:
         step.user_id = find_user_of(assertion, store=mounted().store, tenant=tenant)
         return _refuse_at_finish(refused, step)
     _tell_host(done, tenant)
+    mounted().purge_now_and_then(now=step.now)
     return _hand_over(done.attempt.reference, step)
 
 

@@ -36,6 +36,8 @@ def finish(step: Step) -> Response:
     """Signs in whom the ACS has committed, once, in the browser that began, and goes to `next`."""
     tenant = step.tenant
     assert tenant is not None
+    if request.method == "HEAD":  # asks about the page, and must not use the hand-over up
+        return Response()
     nonce = request.args.get("n", "")
     mount, secrets = mounted(), app_secrets()
     pending = find_pending(request, nonce, mount=mount, secrets=secrets)
@@ -141,7 +143,7 @@ def _sign_in(attempt: Attempt, step: Step, *, pending: Pending) -> Response:
     response = _go(pending.next)
     drop_sign_in(response, pending.nonce, mount=mount)
     log.info("signed in: tenant=%s reference=%s", tenant.slug, attempt.reference)
-    tell_host(signed_in, user_id=attempt.user_id, tenant=tenant.slug, reference=attempt.reference)
+    tell_host(signed_in, user_id=attempt.user_id, tenant=tenant.slug, reference=attempt.reference, outcome=attempt.outcome)
     return response
 
 
@@ -159,7 +161,7 @@ def end_expired_session(_: Flask) -> None:
     Called by Flask-Login's signal just before it loads the user, so that requests that ask for no user cost nothing.
     """
     ours = session.get(SESSION_KEY)
-    if ours and ours["ends_at"] is not None and utc_now().timestamp() >= ours["ends_at"]:
+    if ours and ours.get("ends_at") is not None and utc_now().timestamp() >= ours["ends_at"]:
         session.clear()
         session["_remember"] = "clear"
 

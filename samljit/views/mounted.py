@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
@@ -21,6 +22,7 @@ from samljit.saml.request import RequestIds
 from samljit.saml.validator import Validator
 from samljit.sql.store import SqlStore, in_store_words
 from samljit.sql.users import HostUsers
+from samljit.store import Unavailable, WriteConflict
 
 # What a host may decide for itself: whether to read this POST at all, and whether a genuine assertion is good enough for it.
 RateLimit = Callable[[Request], bool]
@@ -54,6 +56,7 @@ class Mounted:
     accept_assertion: AcceptAssertion | None
     allow_unproven_email: bool
     secrets: Callable[[Flask], Secrets] = field(repr=False)
+    _purged: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_https(self) -> bool:
@@ -90,6 +93,15 @@ class Mounted:
             session = self.host_session()
             after_this_request(partial(_close, session))
             return self.users.load(session, user_id)
+
+    def purge_now_and_then(self, *, now: datetime) -> None:
+        """Forgets consumed assertions that have expired, at most once a minute in this process. A lost database is not its affair."""
+        minute = int(now.timestamp()) // 60
+        if self._purged.get("minute") == minute:
+            return
+        self._purged["minute"] = minute
+        with suppress(Unavailable, WriteConflict):
+            self.store.purge_assertions(now=now)
 
     def user_id_of(self, user: Any) -> Any:
         return getattr(user, self.users.key, None)

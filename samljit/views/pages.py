@@ -40,7 +40,7 @@ def refused_page(reason: Reason, *, reference: str, step: Step) -> Response:
     """The page of one refusal: its plain sentence, the reference, and a way on. Never a claim value (trust: 42)."""
     explanation = CATALOGUE[reason]
     again = None
-    if step.tenant is not None and step.tenant.enabled and step.tenant.idp is not None:
+    if explanation.can_retry and step.tenant is not None and step.tenant.enabled and step.tenant.idp is not None:
         again = url_for("samljit.login", tenant=step.tenant.slug, again=step.nonce)
     return page(
         "refused.html",

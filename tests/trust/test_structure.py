@@ -326,7 +326,7 @@ SHAPES: dict[str, tuple[dict[str, Any], Reason]] = {
         Reason.SHAPE_UNEXPECTED,
     ),
     "4-status-after-assertion": ({"after_signing": moved("//samlp:Status", index=5)}, Reason.SHAPE_UNEXPECTED),
-    "4-two-statuses": ({"after_signing": put(".", EXTRA_STATUS, index=1)}, Reason.SHAPE_UNEXPECTED),
+    "4-two-statuses": ({"after_signing": put(".", EXTRA_STATUS, index=1)}, Reason.STATUS_NOT_SUCCESS),
     "4-status-detail": ({"after_signing": put("//samlp:Status", "<samlp:StatusDetail/>")}, Reason.SHAPE_UNEXPECTED),
     "4-text-between": ({"after_signing": at("//samlp:Status", lambda status: setattr(status, "tail", "text"))}, Reason.SHAPE_UNEXPECTED),
     "4-text-inside": ({"before_signing": at("//saml:Subject", lambda subject: setattr(subject, "text", "text"))}, Reason.SHAPE_UNEXPECTED),
