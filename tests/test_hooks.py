@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,11 @@ from flask import Request
 
 from samljit.model import Assertion, Tenant
 from samljit.saml.fit import misfit
-from tests.host import ORIGIN, Host, make_host
+from tests.conftest import Mount
+from tests.host import ADELE, ORIGIN
 
 MFA = "http://schemas.microsoft.com/claims/multipleauthn"
 METHODS = "http://schemas.microsoft.com/claims/authnmethodsreferences"
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Any:
-    made: list[Host] = []
-
-    def build(**options: Any) -> Host:
-        made.append(make_host(tmp_path, **options))
-        return made[-1]
-
-    yield build
-    for host in made:
-        host.session.remove()
-        host.engine.dispose()
 
 
 def with_mfa(_: Tenant, assertion: Assertion) -> bool:
@@ -53,33 +40,29 @@ def fails(_: Tenant, assertion: Assertion) -> bool:
     ],
 )
 def test_the_host_may_ask_for_more_than_a_genuine_assertion(
-    make: Callable[..., Host], accept: Any, methods: tuple[str, ...], status: int, reasons: list[str]
+    mount: Mount, accept: Any, methods: tuple[str, ...], status: int, reasons: list[str]
 ) -> None:
-    from dataclasses import replace
-
-    from tests.host import ADELE
-
-    host = make(accept_assertion=accept)
+    host = mount(accept_assertion=accept)
     page = host.sign_in(replace(ADELE, authn_methods=methods))
     assert (page.status, host.reasons(), host.count("users")) == (status, reasons, 0 if reasons else 1)
     assert "adele" not in page.text.lower()
 
 
-def test_a_refusal_by_the_host_uses_nothing_up(make: Callable[..., Host]) -> None:
-    host = make(accept_assertion=lambda *_: False)
+def test_a_refusal_by_the_host_uses_nothing_up(mount: Mount) -> None:
+    host = mount(accept_assertion=lambda *_: False)
     host.sign_in()
     assert host.count("samljit_assertion") == 0
 
 
-def test_the_rate_limit_is_asked_before_the_body_is_read(make: Callable[..., Host]) -> None:
+def test_the_rate_limit_is_asked_before_the_body_is_read(mount: Mount) -> None:
     asked: list[Request] = []
-    host = make(rate_limit=lambda request: asked.append(request) is not None)
+    host = mount(rate_limit=lambda request: asked.append(request) is not None)
     page = host.sign_in()
     assert (page.status, host.reasons(), len(asked)) == (429, ["rate_limited"], 1)
 
 
-def test_a_session_ends_when_the_idp_says(make: Callable[..., Host]) -> None:
-    host, browser, now = make(), None, datetime.now(UTC)
+def test_a_session_ends_when_the_idp_says(mount: Mount) -> None:
+    host, browser, now = mount(), None, datetime.now(UTC)
     with time_machine.travel(now, tick=False) as clock:
         browser = host.browser()
         host.sign_in(browser=browser, session_not_on_or_after=now + timedelta(minutes=30), now=now)
@@ -90,8 +73,8 @@ def test_a_session_ends_when_the_idp_says(make: Callable[..., Host]) -> None:
         assert browser.get(f"{ORIGIN}/reports/7").status == 401
 
 
-def test_without_such_a_time_a_session_is_the_hosts_own_affair(make: Callable[..., Host]) -> None:
-    host, now = make(), datetime.now(UTC)
+def test_without_such_a_time_a_session_is_the_hosts_own_affair(mount: Mount) -> None:
+    host, now = mount(), datetime.now(UTC)
     with time_machine.travel(now, tick=False) as clock:
         browser = host.browser()
         host.sign_in(browser=browser, now=now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,27 +16,11 @@ from sqlalchemy.orm import mapped_column
 from samljit.errors import ConfigError, Reason
 from samljit.testing import Claim, FakeEntra, claims_of
 from samljit.testing.people import DISPLAY_NAME, EMAIL_ADDRESS, GIVEN_NAME, OBJECT_ID
-from tests.host import ADELE, BIANCA, FIELDS, LOGIN, ORIGIN, Host, make_host, make_user_model, settings_for
+from tests.conftest import Mount
+from tests.host import ADELE, BIANCA, FIELDS, LOGIN, ORIGIN, Host, make_user_model, settings_for
 from tests.trust.forge import Flow, answer, nothing_happened, post_fields, refused
 
 DIRECTORY = "aaaabbbb-0000-cccc-1111-dddd2222eeee"
-Mount = Callable[..., Host]
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Mount]:
-    made: list[Host] = []
-
-    def make(**options: Any) -> Host:
-        directory = tmp_path / str(len(made))
-        directory.mkdir()
-        made.append(make_host(directory, **options))
-        return made[-1]
-
-    yield make
-    for host in made:
-        host.session.remove()
-        host.engine.dispose()
 
 
 def run(host: Host, statement: str, **values: Any) -> None:

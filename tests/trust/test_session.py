@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,27 +22,11 @@ from samljit.saml.library import _settings
 from samljit.saml.request import RequestIds
 from samljit.testing import Browser, Claim, FakeEntra, Form, claims_of, signing_key
 from samljit.views.attempts import printable
+from tests.conftest import Mount
 from tests.host import ACS, ADELE, BIANCA, ENTITY_ID, LOGIN, ORIGIN, Host, make_host, settings_for
 from tests.trust.forge import Desk, answer, attribute, post_fields, public_face, refused, swap
 
-Mount = Callable[..., Host]
 FINISH = f"{ORIGIN}/saml/contoso/finish"
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Mount]:
-    made: list[Host] = []
-
-    def make(**options: Any) -> Host:
-        directory = tmp_path / str(len(made))
-        directory.mkdir()
-        made.append(make_host(directory, **options))
-        return made[-1]
-
-    yield make
-    for host in made:
-        host.session.remove()
-        host.engine.dispose()
 
 
 # --- 39, 40: the session, and where to go -----------------------------------------------------------------------------

@@ -24,23 +24,6 @@ NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 ENTITY_FORMAT = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity"
 
 
-@pytest.fixture
-def mount(tmp_path: Path) -> Any:
-    """Makes further hosts, and puts them away."""
-    made: list[Host] = []
-
-    def make(**options: Any) -> Host:
-        directory = tmp_path / str(len(made))
-        directory.mkdir()
-        made.append(make_host(directory, **options))
-        return made[-1]
-
-    yield make
-    for host in made:
-        host.session.remove()
-        host.engine.dispose()
-
-
 # --- 12: keys ---------------------------------------------------------------------------------------------------------
 
 VALID_UNTIL = NOW + timedelta(days=10)
