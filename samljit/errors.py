@@ -15,6 +15,17 @@ class Fixer(StrEnum):
     NOBODY = "nobody"  # somebody probes; no honest browser or IdP sends this
 
 
+class Card(StrEnum):
+    """Where in the Entra admin center the fix is: a card of an application's SAML sign-in page, or a page beside it, by its title there."""
+
+    BASIC = "Basic SAML Configuration"
+    CLAIMS = "Attributes & Claims"
+    CERTIFICATES = "SAML Certificates"
+    SET_UP = "Set up"  # its title goes on with the application's name
+    USERS = "Users and groups"
+    ENCRYPTION = "Token encryption"
+
+
 class Reason(StrEnum):
     """Why a sign-in was refused. The values are stored in the database: never renamed, never re-used."""
 
@@ -94,6 +105,7 @@ class Explanation:
     `status` is the HTTP status of the page, `person` what whoever signs in reads (plain text, no values), `admin` what the tenant
     admin or operator reads, `fixer` whose turn it is. `anonymous` reasons all show the same page per status: until a signature has
     been verified, a response must not learn from us which check it failed (trust: 42). `can_retry` is whether the page offers to try again.
+    `card` is where in Entra the fix is, if it is there.
     """
 
     status: int
@@ -102,6 +114,7 @@ class Explanation:
     fixer: Fixer
     anonymous: bool = False
     can_retry: bool = True
+    card: Card | None = None
 
 
 _NOT_UNDERSTOOD = "What your organisation's sign-in service sent could not be read. Please try again."
@@ -115,16 +128,16 @@ def _unread(admin: str, *, status: int = 400, fixer: Fixer = Fixer.NOBODY) -> Ex
     return Explanation(status, _NOT_UNDERSTOOD, admin, fixer, anonymous=True)
 
 
-def _untrusted(admin: str, *, fixer: Fixer = Fixer.NOBODY) -> Explanation:
-    return Explanation(403, _NOT_TRUSTED, admin, fixer, anonymous=True)
+def _untrusted(admin: str, *, fixer: Fixer = Fixer.NOBODY, card: Card | None = None) -> Explanation:
+    return Explanation(403, _NOT_TRUSTED, admin, fixer, anonymous=True, card=card)
 
 
-def _setup(admin: str, *, fixer: Fixer = Fixer.TENANT_ADMIN) -> Explanation:
-    return Explanation(403, _SETUP, admin, fixer, can_retry=False)
+def _setup(admin: str, *, fixer: Fixer = Fixer.TENANT_ADMIN, card: Card | None = None) -> Explanation:
+    return Explanation(403, _SETUP, admin, fixer, can_retry=False, card=card)
 
 
-def _person(person: str, admin: str, *, fixer: Fixer = Fixer.PERSON, status: int = 403) -> Explanation:
-    return Explanation(status, person, admin, fixer)
+def _person(person: str, admin: str, *, fixer: Fixer = Fixer.PERSON, status: int = 403, card: Card | None = None) -> Explanation:
+    return Explanation(status, person, admin, fixer, card=card)
 
 
 CATALOGUE: dict[Reason, Explanation] = {
@@ -152,48 +165,62 @@ CATALOGUE: dict[Reason, Explanation] = {
     Reason.ENCRYPTION_UNEXPECTED: _untrusted(
         "The assertion is encrypted and sp.key_files names no key. In Entra: Token encryption, deactivate; or give us a key.",
         fixer=Fixer.TENANT_ADMIN,
+        card=Card.ENCRYPTION,
     ),
     Reason.DECRYPTION_FAILED: _untrusted(
         "The assertion cannot be decrypted with our keys. In Entra: Token encryption, import and activate our current certificate.",
         fixer=Fixer.TENANT_ADMIN,
+        card=Card.ENCRYPTION,
     ),
     Reason.SIGNATURE_MISSING: _untrusted(
         "The part that this tenant requires to be signed is not. In Entra: SAML Certificates, Signing Option.",
         fixer=Fixer.TENANT_ADMIN,
+        card=Card.CERTIFICATES,
     ),
     Reason.SIGNATURE_SHAPE: _untrusted("The XML signature is not the one shape that SAML prescribes; the log names the part."),
     Reason.ALGORITHM_NOT_ALLOWED: _untrusted(
         "Signed with an algorithm that is not allowed. In Entra: SAML Certificates, Signing Algorithm SHA-256.",
         fixer=Fixer.TENANT_ADMIN,
+        card=Card.CERTIFICATES,
     ),
     Reason.SIGNATURE_INVALID: _untrusted(
         "No certificate of this tenant verifies the signature: the message was changed, or Entra signs with a new certificate. "
         "Give us Entra's Federation Metadata XML again.",
         fixer=Fixer.TENANT_ADMIN,
+        card=Card.CERTIFICATES,
     ),
     Reason.CERTIFICATE_EXPIRED: _untrusted(
         "Signed with a certificate that has expired or is not valid yet. In Entra: SAML Certificates, New Certificate, make it "
         "active, then give us the new Federation Metadata XML.",
         fixer=Fixer.TENANT_ADMIN,
+        card=Card.CERTIFICATES,
     ),
-    Reason.ISSUER_MISMATCH: _setup("The Issuer is not the Microsoft Entra Identifier that this tenant is configured with."),
+    Reason.ISSUER_MISMATCH: _setup(
+        "The Issuer is not the Microsoft Entra Identifier that this tenant is configured with.",
+        card=Card.SET_UP,
+    ),
     Reason.TENANT_MISMATCH: _setup(
-        "The tenantid claim is missing, or is not the directory that this tenant is configured with."
+        "The tenantid claim is missing, or is not the directory that this tenant is configured with.",
+        card=Card.SET_UP,
     ),
     Reason.DESTINATION_MISMATCH: _setup(
-        "The Response's Destination is not our Reply URL. In Entra: Basic SAML Configuration, Reply URL."
+        "The Response's Destination is not our Reply URL. In Entra: Basic SAML Configuration, Reply URL.",
+        card=Card.BASIC,
     ),
     Reason.RECIPIENT_MISMATCH: _setup(
-        "The assertion's Recipient is not our Reply URL. In Entra: Basic SAML Configuration, Reply URL."
+        "The assertion's Recipient is not our Reply URL. In Entra: Basic SAML Configuration, Reply URL.",
+        card=Card.BASIC,
     ),
     Reason.AUDIENCE_MISMATCH: _setup(
-        "The assertion's Audience is not our Identifier. In Entra: Basic SAML Configuration, Identifier (Entity ID)."
+        "The assertion's Audience is not our Identifier. In Entra: Basic SAML Configuration, Identifier (Entity ID).",
+        card=Card.BASIC,
     ),
     Reason.UNSOLICITED: _person(
         "This sign-in was started outside this app. Please start here instead.",
         "The assertion answers no request of ours, and this tenant does not accept sign-ins that Entra starts. In Entra: Basic "
         "SAML Configuration, fill in Sign on URL with our login address.",
         fixer=Fixer.TENANT_ADMIN,
+        card=Card.BASIC,
     ),
     Reason.REQUEST_UNKNOWN: _person(
         _NOT_TRUSTED, "InResponseTo names no request that we made for this tenant.", fixer=Fixer.NOBODY
@@ -218,10 +245,11 @@ CATALOGUE: dict[Reason, Explanation] = {
     Reason.SESSION_EXPIRED: _person(_TOO_LATE, "The assertion's SessionNotOnOrAfter has passed."),
     Reason.CONDITION_UNKNOWN: _setup("The assertion sets a condition that we do not know, and so cannot meet."),
     Reason.CONFIRMATION_INVALID: _setup("The subject confirmation is not one plain bearer confirmation without NotBefore."),
-    Reason.NAME_ID_MISSING: _setup("The subject has no NameID. In Entra: Attributes & Claims, Unique User Identifier."),
-    Reason.ATTRIBUTE_LIMITS: _setup("More claims, values or longer values than are accepted; the log names which."),
+    Reason.NAME_ID_MISSING: _setup("The subject has no NameID. In Entra: Attributes & Claims, Unique User Identifier.", card=Card.CLAIMS),
+    Reason.ATTRIBUTE_LIMITS: _setup("More claims, values or longer values than are accepted; the log names which.", card=Card.CLAIMS),
     Reason.ATTRIBUTE_DUPLICATE: _setup(
-        "A claim name occurs twice. In Entra: Attributes & Claims. Or set join_duplicate_attributes for this tenant."
+        "A claim name occurs twice. In Entra: Attributes & Claims. Or set join_duplicate_attributes for this tenant.",
+        card=Card.CLAIMS,
     ),
     Reason.LIBRARY_REFUSED: _person(
         _NOT_TRUSTED, "python3-saml refused what our own checks accepted. Please report this.", fixer=Fixer.OPERATOR
@@ -236,27 +264,32 @@ CATALOGUE: dict[Reason, Explanation] = {
         "The same assertion, or a second one for the same request, was posted again: a reload, the back button, or a replay.",
     ),
     Reason.SUBJECT_MISSING: _setup(
-        "The claim that identifies people (identity.source of the mapping) is missing, blank, repeated or not in its form."
+        "The claim that identifies people (identity.source of the mapping) is missing, blank, repeated or not in its form.",
+        card=Card.CLAIMS,
     ),
     Reason.SUBJECT_TRANSIENT: _setup(
         "identity.source is NameID and the NameID is transient: it is another one at each sign-in. In Entra: Attributes & "
-        "Claims, Unique User Identifier, choose Persistent."
+        "Claims, Unique User Identifier, choose Persistent.",
+        card=Card.CLAIMS,
     ),
     Reason.REQUIRED_CLAIM_MISSING: _person(
         "Your organisation's sign-in service left out something this app needs to know about you.",
         "A required field got no value; the log names the claims wanted and received. In Entra: Attributes & Claims, or the "
         "person's properties.",
         fixer=Fixer.TENANT_ADMIN,
+        card=Card.CLAIMS,
     ),
     Reason.VALUE_INVALID: _person(
         "Your organisation's sign-in service sent something about you that this app cannot use.",
         "A value does not fit its field (type, length, map); the log names the field.",
         fixer=Fixer.TENANT_ADMIN,
+        card=Card.CLAIMS,
     ),
     Reason.MULTIPLE_VALUES: _person(
         "Your organisation's sign-in service sent something about you that this app cannot use.",
         "A field that takes one value got several; the log names the field.",
         fixer=Fixer.TENANT_ADMIN,
+        card=Card.CLAIMS,
     ),
     Reason.DOMAIN_NOT_ALLOWED: _person(
         "Your e-mail address is not in a domain that your organisation has registered with this app.",
@@ -391,6 +424,6 @@ class ConfigError(Exception):
 
 def catalogue_markdown() -> str:
     """The error catalogue as a Markdown table, for the documentation; a test holds the two together."""
-    rows = ["| reason | HTTP | what it means | who fixes it |", "| --- | --- | --- | --- |"]
-    rows += [f"| `{reason}` | {row.status} | {row.admin} | {row.fixer} |" for reason, row in CATALOGUE.items()]
+    rows = ["| reason | HTTP | what it means | who fixes it | where in Entra |", "| --- | --- | --- | --- | --- |"]
+    rows += [f"| `{reason}` | {row.status} | {row.admin} | {row.fixer} | {row.card or ''} |" for reason, row in CATALOGUE.items()]
     return "\n".join(rows) + "\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from samljit import ConfigError, Reason, SamlJitError
-from samljit.errors import CATALOGUE, AssertionRejected, Fixer, Problem, catalogue_markdown
+from samljit.errors import CATALOGUE, AssertionRejected, Card, Fixer, Problem, catalogue_markdown
 
 BEFORE_A_SIGNATURE = list(Reason)[: list(Reason).index(Reason.ISSUER_MISMATCH)]
 
@@ -70,7 +70,15 @@ def test_a_configuration_error_lists_every_problem() -> None:
 def test_the_catalogue_as_a_table_has_a_row_each() -> None:
     lines = catalogue_markdown().splitlines()
     assert len(lines) == len(Reason) + 2
-    assert all(line.count("|") == 5 for line in lines)
+    assert all(line.count("|") == 6 for line in lines)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_row_that_names_a_card_of_entras_is_the_tenant_admins_to_fix_and_in_that_card(reason: Reason) -> None:
+    row = CATALOGUE[reason]
+    named = [card for card in Card if f"In Entra: {card}" in row.admin]
+    assert named in ([], [row.card])
+    assert row.card is None or row.fixer is Fixer.TENANT_ADMIN
 
 
 @pytest.mark.parametrize("reason", Reason)
