@@ -68,7 +68,8 @@ class SamlJit:
         if not source:
             hint = 'Set app.config["SAMLJIT_SETTINGS"], or the environment variable, to the path of settings.json.'
             raise ConfigError([Problem("SAMLJIT_SETTINGS", "missing", "No settings were given.", hint)])
-        settings, problems = read_settings(Path(source) if isinstance(source, str) else source)
+        source = Path(source) if isinstance(source, str) else source
+        settings, problems = read_settings(source)
         tenants: dict[str, Tenant] = {}
         if settings is not None:
             shape = self._users.shape(settings.guards.protected_fields)
@@ -88,6 +89,10 @@ class SamlJit:
             shape=shape,
             host_session=self._session,
             allow_unproven_email=settings.guards.allow_unproven_email,
+            source=source,
+            settings=settings,
+            transforms=self._transforms,
+            factory=self._factory,
             rate_limit=self._rate_limit,
             accept_assertion=self._accept_assertion,
             sp_certificates=tuple(pair.certificate for pair in settings.key_pairs),

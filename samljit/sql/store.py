@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, scoped_session
 
 from samljit.errors import ConfigError, Problem, ProvisioningRefused, Reason
-from samljit.model import Attempt, ExistingUser, Outcome, Stage, Subject, Tenant
+from samljit.model import Attempt, ExistingUser, FieldAction, FieldDecision, FieldWhy, Outcome, Stage, Subject, Tenant
 from samljit.sql.tables import from_database, to_database
 from samljit.sql.users import HostUsers, column_attributes, unique_sets
 from samljit.store import HostRefused, Replayed, Transaction, Unavailable, WriteConflict
@@ -99,36 +99,22 @@ class SqlStore:
     # --- the second hop -----------------------------------------------------------------------------------------------
 
     def find_attempt(self, reference: str) -> Attempt | None:
-        """One row of the sign-in log; field decisions are not read back."""
+        """One row of the sign-in log; of its field decisions all but the values, which are not kept."""
         table = self._tables.attempt
         with self._session() as session:
             row = session.execute(sa.select(table).where(table.c.reference == reference), bind_arguments=self._bind).first()
-        if row is None:
-            return None
-        return Attempt(
-            reference=row.reference,
-            tenant_id=UUID(row.tenant_id),
-            at=from_database(row.at),
-            stage=Stage(row.stage),
-            outcome=Outcome(row.outcome),
-            reason=Reason(row.reason) if row.reason else None,
-            detail=row.detail,
-            user_id=row.user_id,
-            subject_key=row.subject_key,
-            request_nonce=row.request_nonce,
-            claim_names=tuple(row.claim_names),
-            browser=row.browser,
-            times=row.times,
-            finished_at=from_database(row.finished_at) if row.finished_at else None,
-            session_ends_at=from_database(row.session_ends_at) if row.session_ends_at else None,
-        )
+        return None if row is None else read_attempt(row)
 
     def finish_attempt(self, reference: str, *, now: datetime) -> bool:
-        """Uses a hand-over, once: whether this call was the one."""
-        table = self._tables.attempt
+        """Uses a hand-over, once: whether this call was the one. The identity remembers that its person has signed in."""
+        table, identity = self._tables.attempt, self._tables.identity
         with self._session() as session:
             query = sa.update(table).where(table.c.reference == reference, table.c.finished_at.is_(None))
             result = session.execute(query.values(finished_at=to_database(now)), bind_arguments=self._bind)
+            whose = sa.select(table.c.subject_key).where(table.c.reference == reference).scalar_subquery()
+            seen = sa.update(identity).where(identity.c.subject_key == whose).values(signed_in_at=to_database(now))
+            if result.rowcount == 1:  # type: ignore[attr-defined]
+                session.execute(seen, bind_arguments=self._bind)
             session.commit()
             return bool(result.rowcount == 1)  # type: ignore[attr-defined]
 
@@ -167,16 +153,8 @@ class SqlStore:
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
-        """A session of its own, rolled back unless committed; errors of the database come out in the Store's words."""
-        session = self._factory()
-        try:
-            with in_store_words():
-                yield session
-        finally:
-            try:
-                session.close()
-            except DBAPIError:
-                session.invalidate()
+        with open_session(self._factory) as session:
+            yield session
 
 
 class _SqlTransaction:
@@ -226,6 +204,31 @@ class _SqlTransaction:
 
     def add_attempt(self, attempt: Attempt) -> None:
         self._session.execute(_insert_attempt(self._tables.attempt, attempt), bind_arguments=self._bind)
+
+
+def read_attempt(row: Any) -> Attempt:
+    """An attempt from its row."""
+    return Attempt(
+        reference=row.reference,
+        tenant_id=UUID(row.tenant_id),
+        at=from_database(row.at),
+        stage=Stage(row.stage),
+        outcome=Outcome(row.outcome),
+        reason=Reason(row.reason) if row.reason else None,
+        detail=row.detail,
+        user_id=row.user_id,
+        subject_key=row.subject_key,
+        request_nonce=row.request_nonce,
+        claim_names=tuple(row.claim_names),
+        decisions=tuple(
+            FieldDecision(d["field"], FieldAction(d["action"]), FieldWhy(d["why"]), d["source"], detail=d["detail"])
+            for d in row.decisions
+        ),
+        browser=row.browser,
+        times=row.times,
+        finished_at=from_database(row.finished_at) if row.finished_at else None,
+        session_ends_at=from_database(row.session_ends_at) if row.session_ends_at else None,
+    )
 
 
 def _find_identity(session: Session, subject: Subject, users: HostUsers) -> Any:
@@ -281,6 +284,20 @@ def _commit(session: Session) -> None:
         raise
     except Exception as error:  # a before_commit event of the host
         raise HostRefused(type(error).__name__) from error
+
+
+@contextmanager
+def open_session(factory: Callable[[], Session]) -> Iterator[Session]:
+    """A session of its own, rolled back unless committed; errors of the database come out in the Store's words."""
+    session = factory()
+    try:
+        with in_store_words():
+            yield session
+    finally:
+        try:
+            session.close()
+        except DBAPIError:
+            session.invalidate()
 
 
 @contextmanager

@@ -24,6 +24,7 @@ class Tables:
     identity: sa.Table
     assertion: sa.Table
     attempt: sa.Table
+    audit: sa.Table
 
 
 _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up only a plain INTEGER key by itself
@@ -79,6 +80,7 @@ def _build(user: sa.Table, user_key: sa.Column[Any]) -> Tables:
         sa.Column("subject", sa.Text, nullable=False),
         _user_column(user_key, "identity", ondelete="CASCADE", nullable=False),
         sa.Column("created_at", _TIME, nullable=False),
+        sa.Column("signed_in_at", _TIME, index=True),  # kept here because the sign-in log is pruned
         sa.UniqueConstraint("subject_key", name="uq_samljit_identity_subject_key"),
     )
     assertion = sa.Table(
@@ -94,7 +96,8 @@ def _build(user: sa.Table, user_key: sa.Column[Any]) -> Tables:
     )
     attempt = _attempt_table(metadata, tenant_state, user_key)
     _forget_deleted_users(user, user_key, identity, attempt)
-    return Tables(user, user_key, tenant_state, identity, assertion, attempt)
+    audit = _audit_table(metadata, tenant_state)
+    return Tables(user, user_key, tenant_state, identity, assertion, attempt, audit)
 
 
 def _attempt_table(metadata: sa.MetaData, tenant_state: sa.Table, user_key: sa.Column[Any]) -> sa.Table:
@@ -122,6 +125,21 @@ def _attempt_table(metadata: sa.MetaData, tenant_state: sa.Table, user_key: sa.C
     )
 
 
+def _audit_table(metadata: sa.MetaData, tenant_state: sa.Table) -> sa.Table:
+    """What people changed by hand. Users stand in `before` and `after` without a foreign key: the record outlives them."""
+    return sa.Table(
+        "samljit_audit",
+        metadata,
+        sa.Column("id", _BIG, primary_key=True),
+        sa.Column("at", _TIME, nullable=False, index=True),
+        sa.Column("changed_by", sa.String(255), nullable=False),
+        sa.Column("action", sa.String(32), nullable=False),
+        _tenant_column(tenant_state, "audit"),
+        sa.Column("before", sa.JSON),
+        sa.Column("after", sa.JSON),
+    )
+
+
 def _tenant_column(tenant_state: sa.Table, table: str) -> sa.Column[Any]:
     return sa.Column(
         "tenant_id",
@@ -142,7 +160,8 @@ def _user_column(user_key: sa.Column[Any], table: str, *, ondelete: str, nullabl
     )
 
 
-_TRIGGER = """
+TRIGGER = "samljit_user_deleted"
+_CREATE_TRIGGER = """
 CREATE TRIGGER IF NOT EXISTS samljit_user_deleted AFTER DELETE ON {user} BEGIN
   DELETE FROM {identity} WHERE user_id = OLD.{key};
   UPDATE {attempt} SET user_id = NULL WHERE user_id = OLD.{key};
@@ -162,4 +181,4 @@ def _forget_deleted_users(user: sa.Table, user_key: sa.Column[Any], identity: sa
         quote = connection.dialect.identifier_preparer
         names = {"user": quote.format_table(user), "key": quote.format_column(user_key)}
         names |= {"identity": quote.format_table(identity), "attempt": quote.format_table(attempt)}
-        connection.exec_driver_sql(_TRIGGER.format(**names))
+        connection.exec_driver_sql(_CREATE_TRIGGER.format(**names))

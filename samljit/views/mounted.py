@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, cast
 
 from flask import Flask, Request, Response, after_this_request, current_app
@@ -16,10 +17,11 @@ from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy.orm import Session, scoped_session
 
 from samljit.errors import ConfigError, Problem, Reason, SignInRefused
-from samljit.model import Assertion, Tenant, UserShape
+from samljit.model import Assertion, Tenant, Transform, UserShape
 from samljit.saml.encryption import read_keys
 from samljit.saml.request import RequestIds
 from samljit.saml.validator import Validator
+from samljit.settings.read import Settings
 from samljit.sql.store import SqlStore, in_store_words
 from samljit.sql.users import HostUsers
 from samljit.store import Unavailable, WriteConflict
@@ -42,7 +44,10 @@ class Secrets:
 
 @dataclass(frozen=True)
 class Mounted:
-    """One SamlJit in one app. `tenants` are those of the settings, by slug, without the permanent id that the database gives them."""
+    """One SamlJit in one app. `tenants` are those of the settings, by slug, without the permanent id that the database gives them.
+
+    `source` is where `settings` were read from; `factory` makes sessions of our own, apart from `host_session`.
+    """
 
     base_url: str
     url_prefix: str
@@ -55,6 +60,10 @@ class Mounted:
     rate_limit: RateLimit | None
     accept_assertion: AcceptAssertion | None
     allow_unproven_email: bool
+    source: Path | Mapping[str, Any] = field(repr=False)
+    settings: Settings = field(repr=False)
+    transforms: Mapping[str, Transform]
+    factory: Callable[[], Session]
     secrets: Callable[[Flask], Secrets] = field(repr=False)
     _purged: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 

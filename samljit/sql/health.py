@@ -1,0 +1,44 @@
+"""Whether the database holds what samljit needs, just as it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from samljit.sql.store import open_session
+from samljit.sql.tables import TRIGGER
+from samljit.sql.users import HostUsers
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """What the database lacks: names of tables, of `table.column`, and whether the trigger that SQLite needs is missing."""
+
+    tables: tuple[str, ...]
+    columns: tuple[str, ...]
+    lacks_trigger: bool
+
+
+def find_gaps(factory: Callable[[], Session], users: HostUsers) -> Gaps:
+    """Holds the database against samljit's tables. Raises: store.Unavailable."""
+    made = users.tables
+    with open_session(factory) as session:
+        connection = session.connection(bind_arguments=users.bind)
+        inspector = sa.inspect(connection)
+        tables = [table for table in made.user.metadata.tables.values() if table.name.startswith("samljit_")]
+        there = [table for table in tables if inspector.has_table(table.name, schema=table.schema)]
+        columns = []
+        for table in there:
+            found = {column["name"] for column in inspector.get_columns(table.name, schema=table.schema)}
+            columns += [f"{table.name}.{column.name}" for column in table.columns if column.name not in found]
+        lacks_trigger = connection.dialect.name == "sqlite" and made.identity in there and not _has_trigger(connection)
+    absent = tuple(table.name for table in tables if table not in there)
+    return Gaps(absent, tuple(columns), lacks_trigger)
+
+
+def _has_trigger(connection: sa.Connection) -> bool:
+    query = sa.text("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = :name")
+    return connection.execute(query, {"name": TRIGGER}).first() is not None

@@ -1,0 +1,95 @@
+"""The sign-in log as people read it, and how old rows leave it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from samljit.errors import Reason
+from samljit.model import Attempt
+from samljit.sql.store import open_session, read_attempt
+from samljit.sql.tables import to_database
+from samljit.sql.users import HostUsers
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """Which attempts are wanted; None for any. `since` is an aware time, `limit` how many at most, the newest first."""
+
+    tenant_id: UUID | None = None
+    reason: Reason | None = None
+    user_id: Any = None
+    since: datetime | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """Rows of one table that may go. `total` is how many there are."""
+
+    name: str
+    total: int
+    _table: sa.Table
+    _condition: sa.ColumnElement[bool]
+
+
+class SqlLog:
+    """The rows of `samljit_attempt`, and the consumed assertions, which age with them."""
+
+    def __init__(self, *, factory: Callable[[], Session], users: HostUsers) -> None:
+        self._factory = factory
+        self._tables = users.tables
+        self._bind = users.bind
+
+    def search(self, query: LogQuery) -> list[Attempt]:
+        table = self._tables.attempt
+        wanted = (
+            (table.c.tenant_id, str(query.tenant_id) if query.tenant_id else None),
+            (table.c.reason, query.reason.value if query.reason else None),
+            (table.c.user_id, query.user_id),
+        )
+        statement = sa.select(table).order_by(table.c.at.desc(), table.c.id.desc()).limit(query.limit)
+        statement = statement.where(*(column == value for column, value in wanted if value is not None))
+        if query.since is not None:
+            statement = statement.where(table.c.at >= to_database(query.since))
+        with open_session(self._factory) as session:
+            return [read_attempt(row) for row in session.execute(statement, bind_arguments=self._bind)]
+
+    def find_expired(self, *, attempts_before: datetime, now: datetime) -> tuple[Expired, Expired]:
+        """The attempts older than that moment, and the consumed assertions that could no longer be accepted anyway."""
+        attempt, assertion = self._tables.attempt, self._tables.assertion
+        conditions = (
+            ("attempts", attempt, attempt.c.at < to_database(attempts_before)),
+            ("assertions", assertion, assertion.c.expires_at < to_database(now)),
+        )
+        with open_session(self._factory) as session:
+            found = []
+            for name, table, condition in conditions:
+                count = sa.select(sa.func.count()).select_from(table).where(condition)
+                found.append(Expired(name, session.execute(count, bind_arguments=self._bind).scalar_one(), table, condition))
+        return found[0], found[1]
+
+    def delete(self, expired: Expired, *, batch: int) -> Iterator[int]:
+        """Deletes in transactions of so many rows; gives the number of each as it is committed.
+
+        After each it pauses for as long as that took: SQLite has one writer at a time, and a sign-in that waits for its turn gets it.
+        """
+        table, ids = expired._table, sa.select(expired._table.c.id).where(expired._condition).limit(batch)
+        while True:
+            began = time.monotonic()
+            with open_session(self._factory) as session:
+                # not a sub-select: MariaDB has no LIMIT in one, and PostgreSQL none in DELETE
+                found = list(session.execute(ids, bind_arguments=self._bind).scalars())
+                if not found:
+                    return
+                session.execute(sa.delete(table).where(table.c.id.in_(found)), bind_arguments=self._bind)
+                session.commit()
+            yield len(found)
+            time.sleep(time.monotonic() - began)
