@@ -4,39 +4,53 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from uuid import UUID
 
 from samljit.errors import ProvisioningRefused, Reason
 from samljit.mapping.aliases import NAME_ID, OBJECT_IDENTIFIER, short_name
-from samljit.model import Assertion, Subject, Tenant
+from samljit.model import Assertion, NameId, Subject, Tenant
 
 _TRANSIENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def subject_of(assertion: Assertion, *, tenant: Tenant) -> Subject:
+    """The subject of a genuine assertion. Raises: ProvisioningRefused (subject_missing, subject_transient)."""
+    return find_subject(assertion.claims, name_id=assertion.name_id, issuer=assertion.issuer, tenant=tenant)
+
+
+def find_subject(claims: Mapping[str, tuple[str, ...]], *, name_id: NameId, issuer: str, tenant: Tenant) -> Subject:
     """The subject that the tenant's mapping names: a claim or the NameID, exactly one non-blank value.
 
-    An object identifier of an Entra tenant is one GUID in lower case; every other value stays as it was signed, byte for byte.
     Raises: ProvisioningRefused (subject_missing, subject_transient).
     """
     source = tenant.mapping.identity_source
     if source == NAME_ID:
-        if (assertion.name_id.format or "").strip() == _TRANSIENT:
+        if (name_id.format or "").strip() == _TRANSIENT:
             raise ProvisioningRefused(Reason.SUBJECT_TRANSIENT, "the NameID is transient: it names nobody next time")
-        values = [assertion.name_id.value]
+        values = [name_id.value]
     else:
-        values = list(assertion.claims.get(source, ()))
+        values = list(claims.get(source, ()))
     values = [value for value in values if value.strip()]
     if len(values) != 1:
         raise _missing(source, f"has {len(values)} values, not one")
-    value = values[0]
+    return make_subject(values[0], issuer=issuer, tenant=tenant)
+
+
+def make_subject(value: str, *, issuer: str, tenant: Tenant) -> Subject:
+    """The subject with this value.
+
+    An object identifier of an Entra tenant is one GUID in lower case; every other value stays as it was signed, byte for byte.
+    Raises: ProvisioningRefused (subject_missing).
+    """
+    source = tenant.mapping.identity_source
     if source == OBJECT_IDENTIFIER and tenant.preset.startswith("entra"):
         value = value.strip().lower()
         if not _GUID.fullmatch(value):
             raise _missing(source, "is not a GUID")
-    key = subject_key(tenant_id=tenant.id, issuer=assertion.issuer, source=source, value=value)
-    return Subject(key=key, tenant_id=tenant.id, issuer=assertion.issuer, source=source, value=value)
+    key = subject_key(tenant_id=tenant.id, issuer=issuer, source=source, value=value)
+    return Subject(key=key, tenant_id=tenant.id, issuer=issuer, source=source, value=value)
 
 
 def subject_key(*, tenant_id: UUID, issuer: str, source: str, value: str) -> str:
