@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
 from threading import local
@@ -21,6 +22,7 @@ from onelogin.saml2.xml_utils import OneLogin_Saml2_XML
 from samljit.errors import AssertionRejected, Reason
 from samljit.model import RequireSignature, Tenant
 from samljit.saml.names import HTTP_POST, HTTP_REDIRECT
+from samljit.saml.reader import read_time
 
 
 class Library:
@@ -83,10 +85,22 @@ def _private_library() -> ModuleType:
     prepared = SimpleNamespace(**vars(xmlsec))
     prepared.Key = SimpleNamespace(from_memory=lru_cache(maxsize=4096)(xmlsec.Key.from_memory))
     vars(utils).update(OneLogin_Saml2_XML=_PreparedXml, xmlsec=prepared)
-    utils.OneLogin_Saml2_Utils.parse_SAML_to_time = staticmethod(lru_cache(maxsize=64)(utils.OneLogin_Saml2_Utils.parse_SAML_to_time))
+    utils.OneLogin_Saml2_Utils.parse_SAML_to_time = staticmethod(_prepared_time(utils.OneLogin_Saml2_Utils.parse_SAML_to_time))
     vars(response).update(OneLogin_Saml2_XML=_PreparedXml, OneLogin_Saml2_Utils=utils.OneLogin_Saml2_Utils)
     vars(response).update(PlainResponse=_plain_response(response.OneLogin_Saml2_Response))
     return response
+
+
+def _prepared_time(original: Callable[[str], int]) -> Callable[[str], int]:
+    """The library's reading of a time, without strptime where the text has the one form that our own checks accept."""
+
+    def read(text: str) -> int:
+        try:
+            return int(read_time(text, "").timestamp())
+        except AssertionRejected:
+            return original(text)
+
+    return read
 
 
 def _plain_response(base: Any) -> Any:

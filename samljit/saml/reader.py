@@ -17,6 +17,11 @@ MAX_CLAIMS = 100
 MAX_VALUES = 1000
 MAX_VALUE = 4096  # characters
 
+_ISSUER, _SUBJECT, _CONDITIONS, _AUTHN_STATEMENT = (saml(name) for name in ("Issuer", "Subject", "Conditions", "AuthnStatement"))
+_NEEDED = {_ISSUER, _SUBJECT, _CONDITIONS, _AUTHN_STATEMENT}
+_ATTRIBUTES, _CONFIRMATION, _RESTRICTION = saml("AttributeStatement"), saml("SubjectConfirmation"), saml("AudienceRestriction")
+_CONTEXT = f"{saml('AuthnContext')}/{saml('AuthnContextClassRef')}"
+
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d{1,7})?Z", re.ASCII)
 
 
@@ -59,32 +64,28 @@ def read_assertion(canonical: bytes) -> SignedAssertion:
     assertion = root if root.tag == saml("Assertion") else root.find(saml("Assertion"))
     if assertion is None or (assertion is not root and root.tag != samlp("Response")):
         raise AssertionRejected(Reason.ASSERTION_MISSING)
-    issuer, conditions, statement = (_get(assertion, name) for name in ("Issuer", "Conditions", "AuthnStatement"))
+    parts = {child.tag: child for child in assertion}
+    if not parts.keys() >= _NEEDED:
+        raise AssertionRejected(Reason.SHAPE_UNEXPECTED, "a part of the assertion is missing")
+    issuer, subject, conditions, statement = parts[_ISSUER], parts[_SUBJECT], parts[_CONDITIONS], parts[_AUTHN_STATEMENT]
     return SignedAssertion(
         id=assertion.get("ID"),
         issuer=issuer.text or "",
         issuer_format=issuer.get("Format"),
         issue_instant=assertion.get("IssueInstant"),
-        name_id=_read_name_id(_get(assertion, "Subject")),
-        confirmations=tuple(_read_confirmation(found) for found in _get(assertion, "Subject").findall(saml("SubjectConfirmation"))),
+        name_id=_read_name_id(subject),
+        confirmations=tuple(_read_confirmation(child) for child in subject if child.tag == _CONFIRMATION),
         not_before=conditions.get("NotBefore"),
         not_on_or_after=conditions.get("NotOnOrAfter"),
         audiences=tuple(
-            tuple(audience.text or "" for audience in restriction) for restriction in conditions.findall(saml("AudienceRestriction"))
+            tuple(audience.text or "" for audience in restriction) for restriction in conditions if restriction.tag == _RESTRICTION
         ),
         authn_instant=statement.get("AuthnInstant"),
         session_index=statement.get("SessionIndex"),
         session_not_on_or_after=statement.get("SessionNotOnOrAfter"),
-        authn_context=_get(statement, "AuthnContext").findtext(saml("AuthnContextClassRef")),
-        attributes=_read_attributes(assertion.find(saml("AttributeStatement"))),
+        authn_context=statement.findtext(_CONTEXT),
+        attributes=_read_attributes(parts.get(_ATTRIBUTES)),
     )
-
-
-def _get(parent: _Element, name: str) -> _Element:
-    found = parent.find(saml(name))
-    if found is None:
-        raise AssertionRejected(Reason.SHAPE_UNEXPECTED, f"{name} missing")
-    return found
 
 
 def _read_name_id(subject: _Element) -> NameId | None:
