@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session, scoped_session
 from werkzeug.wrappers import Response as AnyResponse
 
 from samljit import SamlJit
-from samljit.demo.history import SignInHistory, headline, why
+from samljit.demo.history import SignInHistory, headline
 from samljit.demo.models import User
+from samljit.mapping.words import why
 from samljit.model import FieldAction
 
 _POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
