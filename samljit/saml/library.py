@@ -42,7 +42,7 @@ class Library:
 
         Raises: AssertionRejected (library_refused), whatever the library raises: it lets all kinds of errors out."""
         try:
-            response = _private_library().PlainResponse(self._settings, base64.b64encode(xml).decode("ascii"), plain or xml)
+            response = _private_library().PlainResponse(self._settings, xml, plain or xml)
             accepted = response.is_valid(self._request, request_id=request_id, raise_exceptions=True)
         except Exception as error:
             # its messages quote the response, so only the class and number go to the log
@@ -51,14 +51,23 @@ class Library:
             raise AssertionRejected(Reason.LIBRARY_REFUSED)
 
 
+class _Kept(local):
+    """What one thread has read already: lxml's schemas and expressions are not made to be used by two threads at once."""
+
+    def __init__(self) -> None:
+        self.schemas: dict[str, Any] = {}
+        self.paths: dict[str, Any] = {}
+
+
+_kept = _Kept()
+
+
 class _PreparedXml(OneLogin_Saml2_XML):  # type: ignore[misc]
     """The library's XML helpers, with its schemas and XPath expressions read once to a thread instead of at every response."""
 
-    _kept = local()
-
     @staticmethod
     def validate_xml(xml: Any, schema: str, debug: bool = False) -> Any:
-        schemas = _PreparedXml._kept.__dict__.setdefault("schemas", {})
+        schemas = _kept.schemas
         if schema not in schemas:
             folder = Path(onelogin.saml2.__file__).parent / "schemas"
             schemas[schema] = etree.XMLSchema(etree.parse(folder / schema))
@@ -66,7 +75,7 @@ class _PreparedXml(OneLogin_Saml2_XML):  # type: ignore[misc]
 
     @staticmethod
     def query(dom: Any, query: str, context: Any = None, tagid: str | None = None) -> Any:
-        paths = _PreparedXml._kept.__dict__.setdefault("paths", {})
+        paths = _kept.paths
         path = paths.get(query)
         if path is None:
             path = paths[query] = etree.XPath(query, namespaces=OneLogin_Saml2_Constants.NSMAP)
@@ -85,6 +94,7 @@ def _private_library() -> ModuleType:
     prepared = SimpleNamespace(**vars(xmlsec))
     prepared.Key = SimpleNamespace(from_memory=lru_cache(maxsize=4096)(xmlsec.Key.from_memory))
     vars(utils).update(OneLogin_Saml2_XML=_PreparedXml, xmlsec=prepared)
+    utils.OneLogin_Saml2_Utils.b64decode = staticmethod(lambda decoded: decoded)  # it gets what our own strict decoding gave
     utils.OneLogin_Saml2_Utils.parse_SAML_to_time = staticmethod(_prepared_time(utils.OneLogin_Saml2_Utils.parse_SAML_to_time))
     vars(response).update(OneLogin_Saml2_XML=_PreparedXml, OneLogin_Saml2_Utils=utils.OneLogin_Saml2_Utils)
     vars(response).update(PlainResponse=_plain_response(response.OneLogin_Saml2_Response))
@@ -107,7 +117,7 @@ def _plain_response(base: Any) -> Any:
     """The library's response class, told what was decrypted: its own decryption would follow references, and rename prefixes."""
 
     class PlainResponse(base):  # type: ignore[misc]
-        def __init__(self, settings: Any, response: str, plain: bytes) -> None:
+        def __init__(self, settings: Any, response: bytes, plain: bytes) -> None:
             self._plain = plain
             self._found: dict[tuple[str, str | None], Any] = {}
             super().__init__(settings, response)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import base64
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,6 +92,24 @@ def differences() -> str:
 
 def test_the_readme_tells_what_the_library_alone_accepts() -> None:
     assert BEGIN + differences() + END in README.read_text()
+
+
+def test_the_librarys_own_modules_stay_as_they_are_for_others_in_the_process() -> None:
+    code = """
+import onelogin.saml2.response as response, onelogin.saml2.utils as utils, onelogin.saml2.xml_utils as xml_utils, xmlsec
+modules = (response, utils, xml_utils)
+classes = (response.OneLogin_Saml2_Response, utils.OneLogin_Saml2_Utils, xml_utils.OneLogin_Saml2_XML)
+def state(): return [dict(vars(holder)) for holder in (*modules, *classes)]
+before = state()
+from datetime import UTC, datetime
+from tests.trust.forge import Desk
+desk, now = Desk(), datetime.now(UTC)
+assert desk.reason(desk.respond(now=now), now=now) is None
+after = state()
+assert before == after and utils.xmlsec is xmlsec
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=README.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 if __name__ == "__main__":
