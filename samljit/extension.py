@@ -14,6 +14,7 @@ from flask import Flask, session
 from flask_login import current_user, user_accessed
 from sqlalchemy.orm import Session, scoped_session
 
+from samljit.commands import make_commands
 from samljit.errors import ConfigError, Problem
 from samljit.mapping.mail import domain_key
 from samljit.model import Tenant, Transform
@@ -100,6 +101,7 @@ class SamlJit:
         )
         user_accessed.connect(end_expired_session, app)
         app.register_blueprint(make_blueprint(), url_prefix=settings.url_prefix or None)
+        app.cli.add_command(make_commands())
 
     # --- for the host -------------------------------------------------------------------------------------------------
 

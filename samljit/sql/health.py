@@ -9,17 +9,17 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from samljit.sql.store import open_session
-from samljit.sql.tables import TRIGGER
+from samljit.sql.tables import TRIGGER, trigger_sql
 from samljit.sql.users import HostUsers
 
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """What the database lacks: names of tables, of `table.column`, and whether the trigger that SQLite needs is missing."""
+    """What the database lacks: names of tables, of `table.column`, and the trigger that SQLite needs, as the statement that makes it."""
 
     tables: tuple[str, ...]
     columns: tuple[str, ...]
-    lacks_trigger: bool
+    trigger: str | None
 
 
 def find_gaps(factory: Callable[[], Session], users: HostUsers) -> Gaps:
@@ -34,9 +34,10 @@ def find_gaps(factory: Callable[[], Session], users: HostUsers) -> Gaps:
         for table in there:
             found = {column["name"] for column in inspector.get_columns(table.name, schema=table.schema)}
             columns += [f"{table.name}.{column.name}" for column in table.columns if column.name not in found]
-        lacks_trigger = connection.dialect.name == "sqlite" and made.identity in there and not _has_trigger(connection)
+        needs_trigger = connection.dialect.name == "sqlite" and made.identity in there and not _has_trigger(connection)
+        trigger = trigger_sql(made, connection.dialect) if needs_trigger else None
     absent = tuple(table.name for table in tables if table not in there)
-    return Gaps(absent, tuple(columns), lacks_trigger)
+    return Gaps(absent, tuple(columns), trigger)
 
 
 def _has_trigger(connection: sa.Connection) -> bool:

@@ -176,9 +176,17 @@ def _forget_deleted_users(user: sa.Table, user_key: sa.Column[Any], identity: sa
 
     @event.listens_for(identity, "after_create")
     def create_trigger(_: sa.Table, connection: sa.Connection, **__: Any) -> None:
-        if connection.dialect.name != "sqlite":
-            return
-        quote = connection.dialect.identifier_preparer
-        names = {"user": quote.format_table(user), "key": quote.format_column(user_key)}
-        names |= {"identity": quote.format_table(identity), "attempt": quote.format_table(attempt)}
-        connection.exec_driver_sql(_CREATE_TRIGGER.format(**names))
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(_trigger(user, user_key, identity, attempt, dialect=connection.dialect))
+
+
+def trigger_sql(tables: Tables, dialect: sa.Dialect) -> str:
+    """The statement that makes the trigger, for a database whose tables were not made by `create_all`."""
+    return _trigger(tables.user, tables.user_key, tables.identity, tables.attempt, dialect=dialect)
+
+
+def _trigger(user: sa.Table, user_key: sa.Column[Any], identity: sa.Table, attempt: sa.Table, *, dialect: sa.Dialect) -> str:
+    quote = dialect.identifier_preparer
+    names = {"user": quote.format_table(user), "key": quote.format_column(user_key)}
+    names |= {"identity": quote.format_table(identity), "attempt": quote.format_table(attempt)}
+    return _CREATE_TRIGGER.format(**names)

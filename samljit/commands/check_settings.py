@@ -1,0 +1,74 @@
+"""Checks of what the operator wrote: settings, mappings, certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from samljit.commands.findings import Finding, Status, ok, problem, warning
+from samljit.errors import Problem
+from samljit.model import Certificate, Tenant
+from samljit.saml.certificates import read_certificates
+from samljit.settings.read import read_settings
+from samljit.tenants import build_tenants
+from samljit.views.mounted import Mounted
+
+_WARN_DAYS = (60, 30, 7, 1)  # the nearest is named, so that a script can raise its voice
+_ABOUT_DATES = {"certificate_expired", "certificate_not_yet_valid", "no_certificate_in_date"}  # told below, once
+_RENEW = "In Entra: SAML Certificates, New Certificate; give us the new Federation Metadata XML; then make it active."
+
+
+def check_settings(mount: Mounted, now: datetime) -> Iterator[Finding]:
+    """The settings as they are on disk now, with every mapping held against the columns of the user class."""
+    settings, problems = read_settings(mount.source)
+    tenants: dict[str, Tenant] = {}
+    if settings is not None:
+        shape = mount.users.shape(settings.guards.protected_fields)
+        tenants, found = build_tenants(settings, shape=shape, transforms=mount.transforms, now=now)
+        problems = [*problems, *found]
+    problems = [found for found in problems if found.code not in _ABOUT_DATES]
+    yield from map(_of_problem, problems)
+    if not any(_area(found) == "settings" for found in problems):
+        yield ok("settings", "settings", f"{len(tenants)} tenant(s), at {mount.base_url}{mount.url_prefix}.")
+    for tenant in tenants.values():
+        yield ok("mapping", "mapping", f"{tenant.slug}: {len(tenant.mapping.fields)} field(s) fit the user record.")
+        if tenant.idp is None:
+            what = f"{tenant.slug} has no idp section: nobody can sign in yet."
+            yield warning("settings", "not_connected", what, "Give it Entra's Federation Metadata XML as idp.metadata_file.")
+    if {slug: tenant.revision for slug, tenant in tenants.items()} != {slug: t.revision for slug, t in mount.tenants.items()}:
+        yield warning("settings", "settings_changed", "The settings have changed since the app read them.", "Restart the app.")
+
+
+def _of_problem(found: Problem) -> Finding:
+    status = Status.WARNING if found.is_warning else Status.PROBLEM
+    return Finding(status, _area(found), found.code, f"{found.path}: {found.message}", found.hint)
+
+
+def _area(found: Problem) -> str:
+    return "mapping" if ".mapping" in found.path else "settings"
+
+
+def check_certificates(mount: Mounted, now: datetime) -> Iterator[Finding]:
+    """Every tenant's certificates by the one that lasts longest, and our own."""
+    for tenant in mount.tenants.values():
+        if tenant.idp is not None:
+            yield _judge(tenant.slug, tenant.idp.certificates, now=now, remedy=_RENEW)
+    for number, pem in enumerate(mount.sp_certificates):
+        remedy = "Make a new key pair, name it first in sp, and give Entra our metadata again."
+        yield _judge(f"our own, number {number + 1}", read_certificates(pem), now=now, remedy=remedy)
+
+
+def _judge(owner: str, certificates: tuple[Certificate, ...], *, now: datetime, remedy: str) -> Finding:
+    started = [certificate for certificate in certificates if certificate.not_before <= now]
+    if not started:
+        what = f"{owner}: no certificate is valid yet."
+        return problem("certificates", "certificate_not_yet_valid", what, "Check the clock of this machine.")
+    last = max(certificate.not_after for certificate in started)
+    day, left = f"{last:%Y-%m-%d}", (last - now).days
+    if last < now:
+        return problem("certificates", "certificate_expired", f"{owner}: the last certificate expired on {day}.", remedy)
+    near = [days for days in _WARN_DAYS if left < days]
+    if near:
+        what = f"{owner}: the last certificate expires on {day}, in less than {near[-1]} day(s)."
+        return warning("certificates", f"certificate_expires_in_{near[-1]}", what, remedy)
+    return ok("certificates", "certificate", f"{owner}: good until {day}.")

@@ -1,0 +1,225 @@
+"""Tenants and their certificates: looked over, and identities filed anew when an IdP's entity ID has changed."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import click
+
+from samljit.commands.base import (
+    author,
+    by_option,
+    fail,
+    get_tenant,
+    in_app,
+    json_option,
+    print_json,
+    print_table,
+    shown,
+    tenant_ids,
+    tenant_option,
+    the_identities,
+)
+from samljit.model import Certificate, Tenant
+from samljit.provision.subject import subject_key
+from samljit.saml.certificates import read_certificates
+from samljit.sql.identities import Identity, RekeyRefused
+from samljit.views.mounted import mounted, utc_now
+
+_MOST_CONFLICTS = 20  # shown one by one
+
+
+@click.group()
+def tenant() -> None:
+    """Tenants: list, show, set."""
+
+
+@tenant.command("list")
+@json_option
+@in_app
+def list_(*, as_json: bool) -> None:
+    """List the tenants."""
+    counts = _count_identities()
+    tenants = [_overview(one, counts.get(one.slug, {})) for one in mounted().tenants.values()]
+    if as_json:
+        print_json(tenants)
+        return
+    head = ("tenant", "name", "enabled", "connected", "identities", "certificate until (UTC)")
+    keys = ("tenant", "name", "enabled", "connected", "identities", "certificate_until")
+    print_table(head, [tuple(row[key] for key in keys) for row in tenants])
+
+
+@tenant.command()
+@click.argument("slug")
+@json_option
+@in_app
+def show(*, slug: str, as_json: bool) -> None:
+    """Show one tenant: what Entra needs to know, and what is known of its IdP."""
+    values = _details(get_tenant(slug))
+    if as_json:
+        print_json(values)
+        return
+    for name, value in values.items():
+        told = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        click.echo(f"{name.replace('_', ' '):<20}{shown(told)}")
+
+
+@tenant.command("set")
+@click.argument("slug")
+@click.option("--entity-id", required=True, metavar="X", help="The IdP's new entity ID, as the settings have it by now.")
+@click.option("--rekey", is_flag=True, help="File the tenant's identities under it, so that everybody stays who they are.")
+@by_option
+@json_option
+@in_app
+def set_(*, slug: str, entity_id: str, rekey: bool, by: str | None, as_json: bool) -> None:
+    """Keep everybody's identity when the IdP's entity ID has changed, within one Entra tenant.
+
+    That happens where "Append application ID to issuer" is switched on in Entra. First change the settings, which are a file of
+    yours, then run this, then restart the app.
+    """
+    if not rekey:
+        raise click.UsageError("The tenant stands in the settings file, which is yours to change. Here, only --rekey can be asked for.")
+    found = get_tenant(slug)
+    _check_new_entity_id(found, entity_id)
+    issuers = [issuer for issuer in _count_identities().get(slug, {}) if issuer != entity_id]
+    moved = [issuer for issuer in issuers if _is_of_directory(issuer, found)]
+    left = sorted(set(issuers) - set(moved))
+    count = _rekey(found, moved, to=entity_id, by=by) if moved else 0
+    if as_json:
+        print_json({"tenant": slug, "rekeyed": count, "from": moved, "to": entity_id, "left": left})
+        return
+    click.echo(f"Filed {count} identities of {slug} under {entity_id}." + (" Restart the app now." if count else ""))
+    for issuer in left:
+        click.echo(f"Left alone, of another directory: {issuer}")
+
+
+def _check_new_entity_id(found: Tenant, entity_id: str) -> None:
+    """Identities are filed under the name that assertions will carry, and only within one directory: the same person there."""
+    if found.idp is None or found.idp.entity_id != entity_id:
+        now = found.idp.entity_id if found.idp else "none"
+        fail(f"In the settings the IdP of {found.slug} is {now}. Put the new entity ID there first, or everybody would become a newcomer.")
+    if not _is_of_directory(entity_id, found):
+        fail(f"{entity_id} does not name the directory {found.entra_tenant_id} of this tenant: other people may have the same IDs there.")
+
+
+def _is_of_directory(issuer: str, found: Tenant) -> bool:
+    """Whether this is an entity ID of the tenant's own Entra directory, which stands in it as one part of its path."""
+    directory = found.entra_tenant_id
+    return directory is not None and found.preset.startswith("entra") and directory.lower() in issuer.lower().split("/")
+
+
+def _rekey(found: Tenant, moved: list[str], *, to: str, by: str | None) -> int:
+    def new_key(identity: Identity) -> str:
+        return subject_key(tenant_id=found.id, issuer=to, source=identity.source, value=identity.subject)
+
+    total = sum(count for issuer, count in _count_identities()[found.slug].items() if issuer in moved)
+    try:
+        with click.progressbar(length=total, label=f"identities ({total})", file=sys.stderr) as bar:
+            return the_identities(mounted()).rekey(
+                found.id, issuers=moved, to=to, new_key=new_key, author=author(by), progress=bar.update
+            )
+    except RekeyRefused as refused:
+        for old, new in refused.conflicts[:_MOST_CONFLICTS]:
+            click.echo(f"identity {old} is in the new place already, as identity {new}: unlink one of them", err=True)
+        fail(f"Nothing was changed: {refused}. These people have signed in under the new entity ID, perhaps as new users.")
+
+
+def _count_identities() -> dict[str, dict[str, int]]:
+    """How many identities each tenant has, by the IdP's entity ID."""
+    names: Mapping[UUID, str] = {tenant_id: slug for slug, tenant_id in tenant_ids().items()}
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for (tenant_id, issuer), count in the_identities(mounted()).count_by_issuer().items():
+        counts[names[tenant_id]][issuer] = count
+    return counts
+
+
+def _overview(one: Tenant, counts: Mapping[str, int]) -> dict[str, Any]:
+    until = max((certificate.not_after for certificate in one.idp.certificates), default=None) if one.idp else None
+    return {
+        "tenant": one.slug,
+        "name": one.name,
+        "enabled": one.enabled,
+        "connected": one.idp is not None,
+        "identities": sum(counts.values()),
+        "certificate_until": until,
+    }
+
+
+def _details(one: Tenant) -> dict[str, Any]:
+    counts = _count_identities().get(one.slug, {})
+    idp = one.idp
+    return {
+        **_overview(one, counts),
+        "identifier": one.entity_id,
+        "reply_url": one.acs_url,
+        "sign_on_url": one.acs_url.removesuffix("acs") + "login",
+        "metadata_url": one.metadata_url,
+        "idp_entity_id": idp.entity_id if idp else None,
+        "idp_sso_url": idp.sso_url if idp else None,
+        "certificates": [certificate.fingerprint for certificate in idp.certificates] if idp else [],
+        "preset": one.preset,
+        "entra_tenant_id": one.entra_tenant_id,
+        "domains": list(one.domains),
+        "known_by": one.mapping.identity_source,
+        "fields": [rule.target for rule in one.mapping.fields],
+        "other_idp_entity_ids": [issuer for issuer in counts if idp is None or issuer != idp.entity_id],
+    }
+
+
+# --- certificates -----------------------------------------------------------------------------------------------------
+
+
+class CertificateStatus(StrEnum):
+    IN_DATE = "in_date"
+    NOT_YET_VALID = "not_yet_valid"
+    EXPIRED = "expired"
+
+
+def status_of(certificate: Certificate, now: datetime) -> CertificateStatus:
+    if now > certificate.not_after:
+        return CertificateStatus.EXPIRED
+    return CertificateStatus.IN_DATE if now >= certificate.not_before else CertificateStatus.NOT_YET_VALID
+
+
+@click.group()
+def cert() -> None:
+    """Certificates: list."""
+
+
+@cert.command("list")
+@tenant_option()
+@json_option
+@in_app
+def list_certificates(*, slug: str | None, as_json: bool) -> None:
+    """List the IdPs' signing certificates, and our own. Exit code 1 where one of a tenant's is wanted and none is in date."""
+    now, mount = utc_now(), mounted()
+    tenants = [get_tenant(slug)] if slug else list(mount.tenants.values())
+    owners = [(one.slug, one.idp.certificates) for one in tenants if one.idp]
+    rows = [_certificate(owner, certificate, now) for owner, certificates in owners for certificate in certificates]
+    if slug is None:
+        rows += [_certificate("(ours)", found, now) for pem in mount.sp_certificates for found in read_certificates(pem)]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(("of", "status", "from (UTC)", "until (UTC)", "days left", "SHA-256", "subject"), [tuple(row.values()) for row in rows])
+    dead = [one for one, certificates in owners if all(status_of(c, now) is not CertificateStatus.IN_DATE for c in certificates)]
+    if dead:
+        fail(f"No certificate is in date: {', '.join(dead)}.")
+
+
+def _certificate(owner: str, certificate: Certificate, now: datetime) -> dict[str, Any]:
+    return {
+        "of": owner,
+        "status": status_of(certificate, now),
+        "not_before": certificate.not_before,
+        "not_after": certificate.not_after,
+        "days_left": (certificate.not_after - now).days,
+        "fingerprint": certificate.fingerprint,
+        "subject": certificate.subject,
+    }

@@ -1,0 +1,518 @@
+"""`flask samljit ...`, through the app's own command line and on real databases."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import time_machine
+from click.testing import Result
+from sqlalchemy import String, event, insert, text, update
+from sqlalchemy.orm import mapped_column
+
+from samljit.errors import CATALOGUE, Card, Reason
+from samljit.sql.store import new_reference
+from samljit.testing import FakeEntra, Person
+from tests.conftest import Mount
+from tests.host import ADELE, BIANCA, FIELDS, ORIGIN, Host, make_host, make_user_model
+from tests.servers import KINDS, database
+
+NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+
+
+def run(host: Host, *arguments: str) -> Result:
+    result = host.app.test_cli_runner().invoke(args=["samljit", *arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def read(host: Host, *arguments: str, code: int = 0) -> Any:
+    """What a command prints as JSON."""
+    result = run(host, *arguments, "--json")
+    assert result.exit_code == code, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(params=KINDS)
+def any_host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+    with database(request.param, tmp_path) as url:
+        host = make_host(tmp_path, url=url)
+        yield host
+        host.session.remove()
+        host.engine.dispose()
+
+
+def add_user(host: Host, email: str, **values: Any) -> int:
+    user = host.user_model(email=email, **values)
+    host.session.add(user)
+    host.session.commit()
+    key: int = user.id
+    host.session.remove()
+    return key
+
+
+def execute(host: Host, statement: str, **values: Any) -> None:
+    with host.engine.begin() as connection:
+        connection.execute(text(statement), values)
+
+
+# --- usage ------------------------------------------------------------------------------------------------------------
+
+WRONG_USAGE = {
+    "unknown-command": ["chekc"],
+    "no-such-tenant": ["identity", "list", "--tenant", "nosuch"],
+    "no-reference": ["explain", "hello"],
+    "unknown-reason": ["log", "--reason", "nosuch"],
+    "no-time": ["log", "--since", "yesterday"],
+    "no-user-key": ["log", "--user", "adele"],
+    "days-missing": ["stale"],
+    "no-days": ["prune", "--days", "0"],
+    "no-claims": ["mapping", "test", "--tenant", "contoso"],
+    "no-such-file": ["identity", "import", "/nowhere.csv"],
+    "nothing-to-set": ["tenant", "set", "contoso", "--entity-id", "https://x"],
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG_USAGE.values(), ids=WRONG_USAGE)
+def test_wrong_usage_is_2_and_says_why_on_stderr(host: Host, arguments: list[str]) -> None:
+    result = run(host, *arguments)
+    assert (result.exit_code, result.stdout, bool(result.stderr)) == (2, "", True)
+
+
+NOTHING_THERE = {
+    "attempt": ["explain", "SJ-AAAA-AAAA"],
+    "identity": ["identity", "show", "7"],
+    "identity-to-unlink": ["identity", "unlink", "7"],
+    "user-to-link": ["identity", "link", "--tenant", "contoso", "--user", "7", "--subject", ADELE.object_id],
+}
+
+
+@pytest.mark.parametrize("arguments", NOTHING_THERE.values(), ids=NOTHING_THERE)
+def test_what_is_not_there_is_1(host: Host, arguments: list[str]) -> None:
+    result = run(host, *arguments)
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
+
+
+@pytest.mark.parametrize("arguments", [["log"], ["stale", "--days", "1"], ["prune"], ["tenant", "list"], ["identity", "list"]])
+def test_a_database_without_tables_is_one_sentence(host: Host, arguments: list[str]) -> None:
+    host.user_model.metadata.drop_all(host.engine)
+    result = run(host, *arguments)
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
+
+
+# --- log and explain --------------------------------------------------------------------------------------------------
+
+
+def test_the_log_shows_the_newest_first_and_is_narrowed_by_every_option(any_host: Host) -> None:
+    with time_machine.travel(NOW - timedelta(days=3)):
+        any_host.sign_in(ADELE)
+    with time_machine.travel(NOW):
+        any_host.sign_in(BIANCA)
+        any_host.sign_in(replace(ADELE, email="adele@elsewhere.example"), audiences=(("https://elsewhere.example",),))
+        [adele, bianca] = any_host.users()
+        shown = {
+            arguments: [(row["outcome"], row["user"]) for row in read(any_host, "log", *arguments)]
+            for arguments in [
+                (),
+                ("--limit", "1"),
+                ("--user", str(adele["id"])),
+                ("--since", "1d"),
+                ("--since", "2026-11-22"),
+                ("--reason", "audience_mismatch"),
+                ("--tenant", "contoso", "--reason", "expired"),
+            ]
+        }
+    refused, second, first = ("refuse", None), ("create", bianca["id"]), ("create", adele["id"])
+    assert list(shown.values()) == [[refused, second, first], [refused], [first], [refused, second], [refused, second], [refused], []]
+    assert run(any_host, "log").stdout.splitlines()[1].split()[3:7] == ["contoso", "acs", "refuse", "audience_mismatch"]
+
+
+def test_the_log_names_fields_and_claims_and_no_value(host: Host) -> None:
+    host.sign_in(ADELE)
+    [row] = read(host, "log")
+    assert {field["field"]: field["action"] for field in row["fields"]} == dict.fromkeys(FIELDS, "set")
+    assert not any(value in json.dumps(row) for value in ("adele", "Adele", "Vance"))
+
+
+def test_what_a_stranger_sent_as_browser_cannot_write_to_the_terminal(host: Host) -> None:
+    host.app.test_client().post(
+        "/saml/contoso/acs", data={"SAMLResponse": "AAAA"}, base_url=ORIGIN, headers={"User-Agent": "\x1b[2J evil"}
+    )
+    [row] = read(host, "log")
+    assert "\x1b" not in run(host, "explain", row["reference"]).stdout
+
+
+def test_a_good_attempt_is_explained_field_by_field_without_values(host: Host) -> None:
+    host.sign_in(ADELE)
+    [row] = host.rows("samljit_attempt")
+    told = read(host, "explain", row.reference)
+    assert [field["claim"].rpartition("/")[2] for field in told["fields"]][:3] == ["emailaddress", "givenname", "surname"]
+    result = run(host, "explain", row.reference.lower().replace("-", ""))
+    assert (result.exit_code, "A new user was made." in result.stdout, "Adele" in result.stdout) == (0, True, False)
+
+
+CARDS = {
+    Reason.AUDIENCE_MISMATCH: ({"audiences": (("https://elsewhere.example",),)}, f"{ORIGIN}/saml/contoso/metadata"),
+    Reason.SIGNATURE_MISSING: ({"sign": "none"}, "SHA-256"),
+    Reason.ISSUER_MISMATCH: ({"assertion_issuer": "https://sts.windows.net/elsewhere/"}, "https://sts.windows.net/"),
+    Reason.REQUIRED_CLAIM_MISSING: ({"person": replace(ADELE, email=None, upn="")}, "emailaddress, name"),
+}
+
+
+@pytest.mark.parametrize("reason", CARDS)
+def test_a_refusal_is_explained_with_whose_turn_it_is_and_what_belongs_into_which_card(host: Host, reason: Reason) -> None:
+    changes, put = CARDS[reason]
+    host.sign_in(**changes)
+    [row] = read(host, "log")
+    told = read(host, "explain", row["reference"])["explanation"]
+    assert (row["reason"], told["where_in_entra"], told["that_means"]) == (reason, CATALOGUE[reason].card, CATALOGUE[reason].admin)
+    assert put in told["what_to_put"]
+    assert told["where_in_entra"] in [*Card]
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_can_be_explained(host: Host, reason: Reason) -> None:
+    host.app.test_client().post("/saml/contoso/acs", data={"SAMLResponse": "AAAA"}, base_url=ORIGIN)
+    attempts = host.user_model.metadata.tables["samljit_attempt"]
+    with host.engine.begin() as connection:
+        connection.execute(update(attempts).values(reason=reason.value))
+    [row] = host.rows("samljit_attempt")
+    told = read(host, "explain", row.reference)["explanation"]
+    assert (told["that_means"], told["what_to_put"] is None) == (CATALOGUE[reason].admin, CATALOGUE[reason].card is None)
+
+
+# --- retention --------------------------------------------------------------------------------------------------------
+
+
+def fill(host: Host, count: int, *, days: int) -> None:
+    """So many attempts and used assertions, evenly spread over so many days before NOW."""
+    tables = host.user_model.metadata.tables
+    with host.app.app_context():
+        tenant_id = str(host.app.extensions["samljit"].get_tenant("contoso", now=NOW).id)
+    span = timedelta(days=days) / count
+    common = {"tenant_id": tenant_id, "stage": "acs", "outcome": "refuse", "detail": "", "claim_names": [], "decisions": []}
+    attempts = [
+        {**common, "reference": new_reference(), "at": (NOW - span * n).replace(tzinfo=None), "browser": "", "times": 1}
+        for n in range(count)
+    ]
+    used = [
+        {"tenant_id": tenant_id, "assertion_hash": f"{n:064}", "expires_at": (NOW - span * n).replace(tzinfo=None)}
+        for n in range(count // 10)
+    ]
+    with host.engine.begin() as connection:
+        connection.execute(insert(tables["samljit_attempt"]), attempts)
+        connection.execute(insert(tables["samljit_assertion"]), used)
+
+
+def test_prune_deletes_what_is_older_than_the_settings_say_and_nothing_else(any_host: Host) -> None:
+    any_host.sign_in(ADELE)
+    fill(any_host, 100, days=100)
+    with time_machine.travel(NOW, tick=False):
+        any_host_kept = read(any_host, "prune", "--batch", "3")
+    assert any_host_kept == {"days": 90, "attempts": 9, "assertions": 9}
+    assert (any_host.count("samljit_attempt"), any_host.count("samljit_identity"), any_host.count("users")) == (92, 1, 1)
+
+
+def test_a_hundred_thousand_rows_go_in_batches_that_let_sign_ins_through(host: Host) -> None:
+    fill(host, 100_000, days=100)
+    batches: list[int] = []
+    pages: list[int] = []
+    is_done = Event()
+
+    @event.listens_for(host.engine, "after_cursor_execute")
+    def listen(_: Any, cursor: Any, statement: str, *__: Any) -> None:
+        if statement.startswith("DELETE FROM samljit_attempt"):
+            batches.append(cursor.rowcount)
+
+    def keep_signing_in() -> None:
+        while not is_done.is_set():
+            pages.append(host.sign_in(ADELE).status)
+
+    with time_machine.travel(NOW, tick=False), ThreadPoolExecutor(1) as pool:
+        signing_in = pool.submit(keep_signing_in)
+        result = run(host, "prune", "--days", "10", "--batch", "5000")
+        is_done.set()
+        signing_in.result()
+    assert (result.exit_code, max(batches), sum(batches), len(batches)) == (0, 5000, 89_999, 18)
+    assert (set(pages), host.count("samljit_attempt")) == ({200}, 10_001 + len(pages))
+    assert len(pages) > 3
+
+
+def test_progress_goes_to_stderr(host: Host) -> None:
+    fill(host, 10, days=100)
+    result = run(host, "prune", "--json")
+    assert (json.loads(result.stdout)["attempts"], "attempts (1)" in result.stderr) == (1, True)
+
+
+# --- who has not been here for long -----------------------------------------------------------------------------------
+
+
+def test_who_has_not_signed_in_for_long_is_listed_also_after_the_log_was_pruned(any_host: Host) -> None:
+    with time_machine.travel(NOW - timedelta(days=200)) as clock:
+        any_host.sign_in(ADELE)
+        any_host.sign_in(BIANCA)
+        clock.shift(timedelta(days=190))
+        any_host.sign_in(BIANCA)
+    user = add_user(any_host, "ned@contoso.example")
+    with time_machine.travel(NOW):
+        run(any_host, "prune")
+        linked = ["identity", "link", "--tenant", "contoso", "--user", str(user), "--subject", "11110000-aaaa-4444-8888-00000000000f"]
+        assert run(any_host, *linked).exit_code == 0
+        [adele, bianca] = any_host.users()[:2]
+        found = {days: [row["user"] for row in read(any_host, "stale", "--days", days)] for days in ("201", "90", "9")}
+        assert found == {"201": [], "90": [adele["id"]], "9": [adele["id"], bianca["id"]]}
+        [row] = read(any_host, "stale", "--days", "90")
+        assert (row["email"], row["active"], row["last_sign_in"][:10]) == (adele["email"], True, "2026-05-06")
+    with time_machine.travel(NOW + timedelta(days=2)):
+        assert user in [row["user"] for row in read(any_host, "stale", "--days", "1")]
+
+
+def test_an_index_serves_it(host: Host) -> None:
+    plans: list[str] = []
+
+    @event.listens_for(host.engine, "before_cursor_execute")
+    def listen(_: Any, cursor: Any, statement: str, parameters: Any, *__: Any) -> None:
+        if "signed_in_at <" in statement:
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.extend(row[3] for row in cursor.fetchall())
+
+    read(host, "stale", "--days", "30")
+    assert [plan for plan in plans if plan.startswith("SCAN")] == []
+    assert any("ix_samljit_identity_signed_in_at" in plan for plan in plans)
+
+
+# --- identities -------------------------------------------------------------------------------------------------------
+
+
+def audit(host: Host) -> list[tuple[str, str, Any, Any]]:
+    return [(row.changed_by, row.action, row.before, row.after) for row in host.rows("samljit_audit")]
+
+
+def link(host: Host, user: int, subject: str, *more: str, code: int = 0) -> Result:
+    result = run(host, "identity", "link", "--tenant", "contoso", "--user", str(user), "--subject", subject, *more)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_somebody_who_was_here_before_single_sign_on_is_linked_and_signs_in_as_themselves(any_host: Host) -> None:
+    user = add_user(any_host, "old@contoso.example")
+    link(any_host, user, ADELE.object_id.upper(), "--by", "Ada L.")
+    assert any_host.sign_in(ADELE).text == f"user {user}"
+    [identity] = read(any_host, "identity", "list", "--user", str(user))
+    assert (identity["tenant"], identity["subject"], identity["signed_in_at"] is not None) == ("contoso", ADELE.object_id, True)
+    [(who, action, before, after)] = audit(any_host)
+    assert (who, action, before) == ("Ada L.", "identity_linked", None)
+    assert (after["user"], after["subject_key"]) == (str(user), identity["subject_key"])
+
+
+def test_a_person_made_anew_in_entra_keeps_their_user(host: Host) -> None:
+    host.sign_in(ADELE)
+    anew = replace(ADELE, object_id="22220000-aaaa-4444-8888-000000000001")
+    link(host, 1, anew.object_id)
+    assert (host.sign_in(anew).text, host.count("users"), host.count("samljit_identity")) == ("user 1", 1, 2)
+
+
+def test_linking_twice_changes_nothing_the_second_time(host: Host) -> None:
+    user = add_user(host, "old@contoso.example")
+    link(host, user, ADELE.object_id)
+    link(host, user, ADELE.object_id)
+    assert (host.count("samljit_identity"), len(audit(host))) == (1, 1)
+
+
+@pytest.mark.parametrize("subject", ["", "adele", ADELE.object_id + "0"])
+def test_what_is_no_subject_is_not_linked(host: Host, subject: str) -> None:
+    link(host, add_user(host, "old@contoso.example"), subject, code=1)
+    assert host.count("samljit_identity") == 0
+
+
+def test_a_subject_that_is_somebody_already_is_not_linked_to_another(host: Host) -> None:
+    host.sign_in(ADELE)
+    link(host, add_user(host, "old@contoso.example"), ADELE.object_id, code=1)
+    assert (host.count("samljit_identity"), audit(host)) == (1, [])
+
+
+def test_a_user_of_another_tenant_is_not_linked(mount: Mount) -> None:
+    model = make_user_model(organization=mapped_column(String(50)))
+    host = mount(user_model=model, tenant_fields=lambda tenant: {"organization": tenant.slug})
+    link(host, add_user(host, "old@contoso.example", organization="fabrikam"), ADELE.object_id, code=1)
+    link(host, add_user(host, "old@contoso.example", organization="contoso"), ADELE.object_id)
+
+
+def test_unlinking_keeps_the_user_and_makes_the_person_a_newcomer(any_host: Host) -> None:
+    any_host.sign_in(ADELE)
+    [identity] = read(any_host, "identity", "list")
+    assert run(any_host, "identity", "unlink", str(identity["identity"]), "--by", "Ada").exit_code == 0
+    assert (any_host.count("users"), any_host.count("samljit_identity")) == (1, 0)
+    [(who, action, before, after)] = audit(any_host)
+    assert (who, action, before["subject_key"], after) == ("Ada", "identity_unlinked", identity["subject_key"], None)
+    any_host.sign_in(ADELE)
+    assert any_host.count("users") == 2
+
+
+def test_one_identity_is_shown_by_its_number(host: Host) -> None:
+    host.sign_in(ADELE)
+    shown = run(host, "identity", "show", "1").stdout
+    assert all(text in shown for text in (ADELE.object_id, "contoso", host.entra.entity_id))
+
+
+def test_who_did_it_is_the_user_of_this_machine_unless_said_otherwise(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "operator")
+    link(host, add_user(host, "old@contoso.example"), ADELE.object_id)
+    assert audit(host)[0][0] == "operator"
+
+
+# --- import -----------------------------------------------------------------------------------------------------------
+
+
+def write_csv(directory: Path, *rows: tuple[str, ...], head: tuple[str, ...] = ("tenant", "subject", "user")) -> str:
+    file = directory / "people.csv"
+    with file.open("w", newline="", encoding="utf-8") as opened:
+        csv.writer(opened).writerows([head, *rows])
+    return str(file)
+
+
+def object_id(number: int) -> str:
+    return f"33330000-aaaa-4444-8888-{number:012}"
+
+
+def test_many_people_are_tied_to_their_users_at_once(any_host: Host, tmp_path: Path) -> None:
+    users = [add_user(any_host, f"p{n}@contoso.example") for n in range(12)]
+    file = write_csv(tmp_path, *(("contoso", object_id(n), str(user)) for n, user in enumerate(users)))
+    assert read(any_host, "identity", "import", file) == {"linked": 12, "already": 0, "faults": []}
+    assert read(any_host, "identity", "import", file) == {"linked": 0, "already": 12, "faults": []}
+    assert (any_host.count("samljit_identity"), len(audit(any_host))) == (12, 12)
+    person = Person(object_id=object_id(3), given_name="P3", email="p3@contoso.example")
+    assert any_host.sign_in(person).text == f"user {users[3]}"
+
+
+def test_people_are_found_by_their_e_mail_too(host: Host, tmp_path: Path) -> None:
+    users = [add_user(host, f"p{n}@contoso.example") for n in range(2)]
+    rows = [("contoso", object_id(n), f"p{n}@contoso.example") for n in range(2)]
+    file = write_csv(tmp_path, *rows, head=("tenant", "subject", "email"))
+    assert run(host, "identity", "import", file).exit_code == 0
+    assert [row.user_id for row in host.rows("samljit_identity")] == users
+
+
+def test_every_bad_row_is_named_and_nothing_is_half_done(any_host: Host, tmp_path: Path) -> None:
+    any_host.sign_in(ADELE)
+    users = [str(add_user(any_host, f"p{n}@contoso.example")) for n in range(3)]
+    twin = "twin@contoso.example"
+    add_user(any_host, twin), add_user(any_host, twin)
+    file = write_csv(
+        tmp_path,
+        ("contoso", object_id(1), users[0], ""),  # line 2, good
+        ("nosuch", object_id(2), users[1], ""),
+        ("contoso", "no-guid", users[1], ""),
+        ("contoso", "", users[1], ""),
+        ("contoso", object_id(1), users[1], ""),  # twice
+        ("contoso", object_id(3), "99999", ""),
+        ("contoso", object_id(4), "somebody", ""),
+        ("contoso", object_id(5), "", ""),
+        ("contoso", object_id(6), users[1], "both@contoso.example"),
+        ("contoso", object_id(7), "", twin),
+        ("contoso", object_id(8), "", "nobody@contoso.example"),
+        ("contoso", ADELE.object_id, users[2], ""),  # is Adele
+        ("contoso", object_id(9)),
+        head=("tenant", "subject", "user", "email"),
+    )
+    told = read(any_host, "identity", "import", file, code=1)
+    assert ([fault["line"] for fault in told["faults"]], told["linked"]) == (list(range(3, 15)), 0)
+    assert (any_host.count("samljit_identity"), any_host.count("samljit_audit")) == (1, 0)
+    lines = run(any_host, "identity", "import", file).stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [f"line {n}" for n in range(3, 15)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"tenant;subject;user\n", b"tenant,subject\n", b"tenant,subject,user,is_admin\n", b"\xff\xfe", b'tenant,subject,user\n"a'],
+    ids=["empty", "semicolons", "no user", "unknown column", "not utf-8", "open quote"],
+)
+def test_a_file_that_is_no_such_csv_is_wrong_usage(host: Host, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "people.csv"
+    file.write_bytes(content)
+    assert run(host, "identity", "import", str(file)).exit_code == 2
+
+
+# --- tenants and certificates -----------------------------------------------------------------------------------------
+
+
+def test_a_tenant_is_shown_with_what_entra_needs(host: Host) -> None:
+    host.sign_in(ADELE)
+    [row] = read(host, "tenant", "list")
+    assert (row["tenant"], row["enabled"], row["connected"], row["identities"]) == ("contoso", True, True, 1)
+    shown = read(host, "tenant", "show", "contoso")
+    assert (shown["reply_url"], shown["idp_entity_id"]) == (f"{ORIGIN}/saml/contoso/acs", host.entra.entity_id)
+    assert f"{ORIGIN}/saml/contoso/login" in run(host, "tenant", "show", "contoso").stdout
+
+
+def with_new_issuer(host: Host, mount: Mount, issuer: str) -> Host:
+    """The same app and database, its settings naming the IdP by another entity ID, as after a restart."""
+    entra = FakeEntra(host.entra.tenant_id, entity_id=issuer, keys=host.entra.keys)
+    return mount(user_model=make_user_model(), url=str(host.engine.url), entra=entra)
+
+
+def appended(host: Host) -> str:
+    return f"https://sts.windows.net/{host.entra.tenant_id}/66660000-aaaa-4444-8888-000000000001"
+
+
+def test_everybody_stays_who_they_are_when_the_application_id_is_appended_to_the_issuer(mount: Mount) -> None:
+    old = mount()
+    old.sign_in(ADELE)
+    old.sign_in(BIANCA)
+    new = with_new_issuer(old, mount, appended(old))
+    told = read(new, "tenant", "set", "contoso", "--entity-id", appended(old), "--rekey", "--by", "Ada")
+    assert (told["rekeyed"], told["from"], told["left"]) == (2, [old.entra.entity_id], [])
+    assert [new.sign_in(person).text for person in (ADELE, BIANCA)] == ["user 1", "user 2"]
+    assert audit(new) == [("Ada", "identities_rekeyed", {old.entra.entity_id: 2}, {appended(old): 2})]
+    assert read(new, "tenant", "set", "contoso", "--entity-id", appended(old), "--rekey")["rekeyed"] == 0
+
+
+def test_only_the_entity_id_that_the_settings_have_by_now_is_taken(host: Host) -> None:
+    host.sign_in(ADELE)
+    before = host.rows("samljit_identity")
+    result = run(host, "tenant", "set", "contoso", "--entity-id", appended(host), "--rekey")
+    assert (result.exit_code, host.rows("samljit_identity"), audit(host)) == (1, before, [])
+
+
+def test_identities_never_move_to_another_directory(mount: Mount) -> None:
+    old = mount()
+    old.sign_in(ADELE)
+    before = old.rows("samljit_identity")
+    elsewhere = "https://sts.windows.net/77770000-aaaa-4444-8888-000000000001/"
+    new = with_new_issuer(old, mount, elsewhere)
+    assert run(new, "tenant", "set", "contoso", "--entity-id", elsewhere, "--rekey").exit_code == 1
+    execute(old, "UPDATE samljit_identity SET issuer = :issuer", issuer=elsewhere)
+    new = with_new_issuer(old, mount, appended(old))
+    told = read(new, "tenant", "set", "contoso", "--entity-id", appended(old), "--rekey")
+    assert (told["rekeyed"], told["left"]) == (0, [elsewhere])
+    assert [row.subject_key for row in old.rows("samljit_identity")] == [row.subject_key for row in before]
+
+
+def test_where_somebody_has_come_under_the_new_entity_id_already_nothing_is_changed(mount: Mount) -> None:
+    old = mount()
+    old.sign_in(BIANCA)
+    old.sign_in(ADELE)
+    new = with_new_issuer(old, mount, appended(old))
+    new.sign_in(ADELE)
+    before = new.rows("samljit_identity")
+    result = run(new, "tenant", "set", "contoso", "--entity-id", appended(old), "--rekey")
+    assert (result.exit_code, "identity 2" in result.stderr, "identity 3" in result.stderr) == (1, True, True)
+    assert (new.rows("samljit_identity"), audit(new)) == (before, [])
+
+
+def test_certificates_are_listed_with_their_dates(host: Host) -> None:
+    [row] = read(host, "cert", "list")
+    until = datetime.fromisoformat(row["not_after"])
+    assert (row["of"], row["status"], row["fingerprint"]) == ("contoso", "in_date", sha256(host.entra.key.certificate_der).hexdigest())
+    with time_machine.travel(until + timedelta(days=1)):
+        [row] = read(host, "cert", "list", code=1)
+        assert (row["status"], row["days_left"]) == ("expired", -1)
