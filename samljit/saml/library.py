@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
-from threading import local
+from threading import Lock, local
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -60,6 +60,7 @@ class _Kept(local):
 
 
 _kept = _Kept()
+_reading = Lock()  # libxml2 sets up its schema types at the first schema, and two threads at once get in each other's way
 
 
 class _PreparedXml(OneLogin_Saml2_XML):  # type: ignore[misc]
@@ -70,7 +71,8 @@ class _PreparedXml(OneLogin_Saml2_XML):  # type: ignore[misc]
         schemas = _kept.schemas
         if schema not in schemas:
             folder = Path(onelogin.saml2.__file__).parent / "schemas"
-            schemas[schema] = etree.XMLSchema(etree.parse(folder / schema))
+            with _reading:
+                schemas[schema] = etree.XMLSchema(etree.parse(folder / schema))
         return xml if schemas[schema].validate(xml) else "invalid_xml"
 
     @staticmethod

@@ -1,0 +1,117 @@
+"""Three apps that sign the same people in, for `sign_in.py` to compare. Each is served by gunicorn as `tests.benchmarks.apps:NAME()`.
+
+`ours` is samljit. `bare` does by hand what python3-saml's and Flask-SQLAlchemy's documentation show: process_response, find or create
+by e-mail, log in. `equal` is the same, but remembers used assertions and writes a sign-in log in the same transaction, as ours does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Flask, redirect, request, session
+from flask_login import LoginManager, UserMixin, login_user
+from flask_sqlalchemy import SQLAlchemy
+from onelogin.saml2.auth import OneLogin_Saml2_Auth
+
+from samljit import SamlJit
+
+_EMAIL = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress"
+_GIVEN_NAME = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/givenname"
+
+
+def ours() -> Flask:
+    app, db, user = _base()
+    app.config["SAMLJIT_SETTINGS"] = json.loads(os.environ["BENCH_SETTINGS"])
+    SamlJit(user_model=user, session=db.session, email_field="email", active_field="is_active").init_app(app)
+    return _created(app, db)
+
+
+def bare() -> Flask:
+    return _by_hand(keeps_record=False)
+
+
+def equal() -> Flask:
+    return _by_hand(keeps_record=True)
+
+
+def _base() -> tuple[Flask, SQLAlchemy, Any]:
+    app = Flask("bench")
+    app.config["SECRET_KEY"] = os.environ["BENCH_SECRET"]
+    app.config["SQLALCHEMY_DATABASE_URI"] = os.environ["BENCH_DATABASE"]
+    db = SQLAlchemy(app)
+    login_manager = LoginManager(app)
+
+    class User(UserMixin, db.Model):
+        __tablename__ = "users"
+        id = db.Column(db.Integer, primary_key=True)
+        email = db.Column(db.String(254), nullable=False, index=True)
+        first_name = db.Column(db.String(100))
+        is_active = db.Column(db.Boolean, nullable=False, default=True)
+
+    login_manager.user_loader(lambda key: db.session.get(User, int(key)))
+    app.add_url_rule("/", "home", lambda: "home")
+    return app, db, User
+
+
+def _by_hand(*, keeps_record: bool) -> Flask:
+    app, db, user = _base()
+    settings = json.loads(os.environ["BENCH_LIBRARY"])
+
+    class Used(db.Model):
+        id = db.Column(db.Integer, primary_key=True)
+        assertion_id = db.Column(db.String(100), unique=True, nullable=False)
+
+    class SignIn(db.Model):
+        id = db.Column(db.Integer, primary_key=True)
+        at = db.Column(db.DateTime, nullable=False, index=True)
+        user_id = db.Column(db.ForeignKey("users.id"), index=True)
+        outcome = db.Column(db.String(16), nullable=False)
+        claims = db.Column(db.JSON, nullable=False)
+        browser = db.Column(db.String(255), nullable=False)
+
+    def auth() -> Any:
+        place = {"https": "off", "http_host": request.host, "script_name": request.path}
+        return OneLogin_Saml2_Auth({**place, "get_data": request.args.copy(), "post_data": request.form.copy()}, old_settings=settings)
+
+    @app.get("/saml/contoso/login")
+    def login() -> Any:
+        made = auth()
+        url = made.login()
+        session["request_id"] = made.get_last_request_id()
+        return redirect(url)
+
+    @app.post("/saml/contoso/acs")
+    def acs() -> Any:
+        made = auth()
+        made.process_response(request_id=session.get("request_id"))
+        if not made.is_authenticated():
+            return str(made.get_last_error_reason()), 403
+        claims = made.get_attributes()
+        email = claims[_EMAIL][0]
+        found = db.session.execute(db.select(user).filter_by(email=email)).scalar_one_or_none()
+        outcome = "unchanged" if found else "create"
+        if found is None:
+            found = user(email=email)
+            db.session.add(found)
+        if found.first_name != claims[_GIVEN_NAME][0]:
+            found.first_name = claims[_GIVEN_NAME][0]
+        if keeps_record:
+            db.session.flush()
+            db.session.add(Used(assertion_id=made.get_last_assertion_id()))
+            row = {"user_id": found.id, "outcome": outcome, "claims": list(claims), "browser": str(request.user_agent)}
+            db.session.add(SignIn(at=datetime.now(UTC).replace(tzinfo=None), **row))
+        db.session.commit()
+        login_user(found)
+        return redirect("/")
+
+    return _created(app, db)
+
+
+def _created(app: Flask, db: SQLAlchemy) -> Flask:
+    with app.app_context():
+        db.create_all()
+        db.engine.dispose()  # gunicorn forks its workers from here
+    return app

@@ -1,0 +1,181 @@
+"""Sign-ins per second over HTTP, through gunicorn, beside two apps that do the same by hand. Needs `pip install gunicorn`.
+
+    python -m tests.benchmarks.sign_in [--sign-ins N] [--rounds N] [--database sqlite|postgresql|mariadb]
+
+Each round asks the three apps the same, one after the other: N people sign in for the first time, then the same N again. Counted is what
+the server does once the identity provider has answered: the POST to the ACS, and for samljit its second hop, `finish`, as well. The
+responses are signed before the clock starts. The medians of the rounds and the ratios within a round count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import http.client
+import json
+import os
+import secrets
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from samljit.testing import FakeEntra, Person
+from tests.servers import database as made_database
+
+ROOT = Path(__file__).parents[2]
+APPS = ("ours", "equal", "bare")
+KINDS = {"sqlite": "sqlite", "postgresql": "postgres", "mariadb": "mariadb"}
+CLIENTS = 8
+
+
+class Client:
+    """One browser's connection and cookies, and nothing else that could cost time."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port)
+        self._cookies: dict[str, str] = {}
+
+    def send(self, method: str, path: str, body: str | None = None) -> tuple[int, str, bytes]:
+        """Status, Location and body."""
+        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())}
+        if body is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        self._connection.request(method, path, body=body, headers=headers)
+        answer = self._connection.getresponse()
+        content = answer.read()
+        for line in answer.headers.get_all("Set-Cookie") or ():
+            self._cookies |= {name: morsel.value for name, morsel in SimpleCookie(line).items()}
+        return answer.status, answer.headers.get("Location") or "", content
+
+    def begin(self, entra: FakeEntra, person: Person) -> str:
+        """Goes as far as the identity provider, and gives the body of the POST that its answer makes."""
+        _, url, _ = self.send("GET", "/saml/contoso/login")
+        return urlencode(entra.respond(entra.read_request(url), person, now=datetime.now(UTC)).form)
+
+    def end(self, body: str) -> None:
+        """What is measured. Raises: AssertionError where the person is not signed in."""
+        status, location, content = self.send("POST", "/saml/contoso/acs", body)
+        if status == 200:  # the tiny page between the two hops
+            finish = content.split(b"url=")[1].split(b'"')[0].decode()
+            status, location, content = self.send("GET", finish)
+        assert (status, urlsplit(location).path) in ((302, "/"), (303, "/")), (status, content[:500])
+
+
+def environment(*, port: int, database: str, entra: FakeEntra, metadata: Path) -> dict[str, str]:
+    base = f"http://127.0.0.1:{port}"
+    fields = {"email": "emailaddress", "first_name": "givenname"}
+    tenant = {"name": "Contoso", "entra_tenant_id": entra.tenant_id, "mapping": {"fields": fields}}
+    certificate = base64.b64encode(entra.key.certificate_der).decode()
+    acs, entity_id = f"{base}/saml/contoso/acs", f"{base}/saml/contoso/metadata"
+    library = {
+        "strict": True,
+        "sp": {"entityId": entity_id, "assertionConsumerService": {"url": acs}},
+        "idp": {"entityId": entra.entity_id, "singleSignOnService": {"url": entra.sso_url}, "x509cert": certificate},
+        "security": {"requestedAuthnContext": False},
+    }
+    settings = {"base_url": base, "tenants": {"contoso": {**tenant, "idp": {"metadata_file": str(metadata)}}}}
+    return {
+        **os.environ,
+        "BENCH_SECRET": secrets.token_hex(16),
+        "BENCH_DATABASE": database,
+        "BENCH_SETTINGS": json.dumps(settings),
+        "BENCH_LIBRARY": json.dumps(library),
+    }
+
+
+@contextmanager
+def app_under_test(app: str, database: str) -> Iterator[tuple[int, FakeEntra]]:
+    """The app on an empty database of its own."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        url = stack.enter_context(made_database(KINDS[database], directory))
+        yield stack.enter_context(served(app, database=url, directory=directory))
+
+
+@contextmanager
+def served(app: str, *, database: str, directory: Path) -> Iterator[tuple[int, FakeEntra]]:
+    """The app behind gunicorn with two workers, as many as the machine has cores; gives its port, and its identity provider.
+
+    Without threads: python3-saml by itself reads its schema at every response, and libxml2 lets that fail in two threads at once.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = int(server.getsockname()[1])
+    entra, metadata = FakeEntra(), directory / "metadata.xml"
+    metadata.write_bytes(entra.metadata())
+    command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", "--preload"]
+    command += ["--log-level", "error", f"tests.benchmarks.apps:{app}()"]
+    running = subprocess.Popen(command, cwd=ROOT, env=environment(port=port, database=database, entra=entra, metadata=metadata))
+    try:
+        wait_for(port)
+        yield port, entra
+    finally:
+        running.terminate()
+        running.wait(20)
+
+
+def wait_for(port: int) -> None:
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise SystemExit("gunicorn did not start; is it installed?")
+
+
+def measure(port: int, entra: FakeEntra, people: list[Person]) -> float:
+    """Sign-ins per second of these people, each in a browser of its own."""
+    clients = [Client(port) for _ in people]
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        bodies = list(pool.map(lambda pair: pair[0].begin(entra, pair[1]), zip(clients, people, strict=True)))
+        start = time.perf_counter()
+        list(pool.map(lambda pair: pair[0].end(pair[1]), zip(clients, bodies, strict=True)))
+        return len(people) / (time.perf_counter() - start)
+
+
+def run(database: str, *, sign_ins: int, rounds: int) -> None:
+    rates: dict[tuple[str, str], list[float]] = {(app, kind): [] for app in APPS for kind in ("create", "repeat")}
+    people = [make_person(index) for index in range(sign_ins)]
+    for _ in range(rounds):
+        for app in APPS:
+            with app_under_test(app, database) as (port, entra):
+                measure(port, entra, [make_person(sign_ins + index) for index in range(8)])  # the workers warm up
+                rates[app, "create"].append(measure(port, entra, people))
+                rates[app, "repeat"].append(measure(port, entra, people))
+    print(f"{database}: {sign_ins} sign-ins in each of {rounds} rounds; sign-ins per second, medians")
+    for kind in ("create", "repeat"):
+        told = "  ".join(f"{app} {statistics.median(rates[app, kind]):6.1f}" for app in APPS)
+        for control in ("equal", "bare"):
+            pairs = zip(rates["ours", kind], rates[control, kind], strict=True)
+            told += f"   ours/{control} {statistics.median(ours / other for ours, other in pairs):.2f}"
+        print(f"  {kind:<7} {told}")
+
+
+def make_person(index: int) -> Person:
+    return Person(object_id=f"11110000-aaaa-4444-8888-{index:012d}", given_name="Ada", email=f"ada{index}@contoso.example")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--sign-ins", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--database", action="append", choices=tuple(KINDS))
+    options: Any = parser.parse_args()
+    for database in options.database or ("sqlite", "postgresql"):
+        run(database, sign_ins=options.sign_ins, rounds=options.rounds)
+
+
+if __name__ == "__main__":
+    main()
