@@ -15,7 +15,7 @@ from samljit.saml.checks import read_claims
 from samljit.saml.encryption import decrypt_response
 from samljit.saml.gate import UnverifiedResponse, decode_response, parse, read_response
 from samljit.saml.reader import read_assertion
-from samljit.saml.signature import TrustedKey, verify_response
+from samljit.saml.signature import Trust, TrustedKey, verify_assertion, verify_envelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +60,5 @@ def _signed_bytes(response: UnverifiedResponse, *, tenant: Tenant, now: datetime
     certificates = tenant.idp.certificates if tenant.idp else ()
     keys = [TrustedKey(certificate, public_key(certificate)) for certificate in certificates]
     # a sample may be old: a certificate that was good then tells as much about it
-    return verify_response(response, keys=keys, require=tenant.require_signature, now=now, accept_expired=True).canonical
+    trust = Trust(keys, tenant.require_signature, now, accept_expired=True)
+    return verify_assertion(response, verify_envelope(response, trust), trust).canonical

@@ -75,49 +75,64 @@ class _Parts:
     prefixes: tuple[str, ...]
 
 
-def verify_response(
-    response: UnverifiedResponse,
-    *,
-    keys: Sequence[TrustedKey],
-    require: RequireSignature,
-    now: datetime,
-    accept_expired: bool,
-) -> SignedContent:
-    """Verifies every signature in the response and gives the bytes to read the assertion from.
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What the signatures of one response are held against."""
 
-    The assertion must be plain by now. Where it came encrypted and only the Response around it is signed, the digest covers the
-    ciphertext, and what was decrypted from that is read. Every signature present must hold, also one that is not required. Takes the
-    response's tree apart: read nothing from it after.
-    Raises: AssertionRejected (signature_missing, signature_shape, algorithm_not_allowed, signature_invalid, certificate_expired).
+    keys: Sequence[TrustedKey]
+    require: RequireSignature
+    now: datetime
+    accept_expired: bool
+
+
+def verify_envelope(response: UnverifiedResponse, trust: Trust) -> SignedContent | None:
+    """Verifies the Response's own signature; None where it has none and needs none.
+
+    Before anything is decrypted: where this signature is required, nobody without the IdP's key learns from our answers, or from how
+    long they take, what a ciphertext holds (XML Encryption 1.1, section 7.2). And before the assertion's: its digest covers that one.
+    Takes the response's tree apart. Raises: AssertionRejected (signature_missing, signature_shape, algorithm_not_allowed,
+    signature_invalid, certificate_expired).
     """
-    outer, inner = response.response_signature, response.assertion_signature
-    missing = {
-        RequireSignature.ASSERTION_OR_RESPONSE: outer is None and inner is None,
-        RequireSignature.ASSERTION: inner is None,
-        RequireSignature.RESPONSE: outer is None,
-        RequireSignature.BOTH: outer is None or inner is None,
-    }[require]
-    if missing:
-        raise AssertionRejected(Reason.SIGNATURE_MISSING)
+    _check_presence(response, trust.require)
+    outer = response.response_signature
+    return None if outer is None else _verify(outer, response.root, trust)
+
+
+def verify_assertion(response: UnverifiedResponse, envelope: SignedContent | None, trust: Trust) -> SignedContent:
+    """Verifies the assertion's own signature, if it has one, and gives the bytes to read the assertion from.
+
+    The assertion must be plain by now. Where it came encrypted and only the Response around it is signed, the `envelope`'s digest covers
+    the ciphertext, and what was decrypted from that is read. Every signature present must hold, also one that is not required. Takes the
+    response's tree apart: read nothing from it after. Raises: AssertionRejected (as `verify_envelope`, and assertion_missing).
+    """
     if response.assertion is None:
         raise AssertionRejected(Reason.ASSERTION_MISSING)
-    content: SignedContent | None = None
-    # the Response first: its digest covers the inner signature, which verifying the assertion takes out
-    for signature, element in ((outer, response.root), (inner, response.assertion)):
-        if signature is not None:
-            content = _verify(signature, element, keys=keys, now=now, accept_expired=accept_expired)
-    if content is None:
+    _check_presence(response, trust.require)
+    if response.assertion_signature is not None:
+        return _verify(response.assertion_signature, response.assertion, trust)
+    if envelope is None:
         raise AssertionRejected(Reason.SIGNATURE_MISSING)
-    if response.encrypted is not None and inner is None:
-        return SignedContent(_canonical(response.assertion), content.certificate)
-    return content
+    if response.encrypted is not None:
+        return SignedContent(_canonical(response.assertion), envelope.certificate)
+    return envelope
 
 
-def _verify(
-    signature: _Element, element: _Element, *, keys: Sequence[TrustedKey], now: datetime, accept_expired: bool
-) -> SignedContent:
+def _check_presence(response: UnverifiedResponse, require: RequireSignature) -> None:
+    """Whether all that must be signed is; of an assertion that is still encrypted that cannot be said yet."""
+    outer, inner = response.response_signature is not None, response.assertion_signature is not None or response.assertion is None
+    enough = {
+        RequireSignature.ASSERTION_OR_RESPONSE: outer or inner,
+        RequireSignature.ASSERTION: inner,
+        RequireSignature.RESPONSE: outer,
+        RequireSignature.BOTH: outer and inner,
+    }[require]
+    if not enough:
+        raise AssertionRejected(Reason.SIGNATURE_MISSING)
+
+
+def _verify(signature: _Element, element: _Element, trust: Trust) -> SignedContent:
     parts = _take_apart(signature, element)
-    signer = _find_signer(parts, keys=keys, now=now, accept_expired=accept_expired)
+    signer = _find_signer(parts, trust)
     canonical = _canonical_without(signature, element, parts.prefixes)
     if not hmac.compare_digest(hashlib.new(parts.digest_name, canonical).digest(), parts.digest):
         raise AssertionRejected(Reason.SIGNATURE_INVALID, "digest")
@@ -167,18 +182,18 @@ def _decode(element: _Element) -> bytes:
         raise AssertionRejected(Reason.SIGNATURE_SHAPE, "not base64") from None
 
 
-def _find_signer(parts: _Parts, *, keys: Sequence[TrustedKey], now: datetime, accept_expired: bool) -> TrustedKey:
+def _find_signer(parts: _Parts, trust: Trust) -> TrustedKey:
     """The configured key that verifies. The certificate inside the message is never looked at (trust: 7).
 
     Entra's gallery validation demands that an expired certificate fails (Entra: validate-saml-single-sign-on-app-gallery).
     """
     out_of_date: TrustedKey | None = None
-    for trusted in keys:
+    for trusted in trust.keys:
         try:
             trusted.key.verify(parts.signature, parts.signed_info, _PADDING, parts.signature_hash)
         except InvalidSignature:
             continue
-        if accept_expired or trusted.certificate.is_in_date(now):
+        if trust.accept_expired or trusted.certificate.is_in_date(trust.now):
             return trusted
         out_of_date = trusted  # a renewed certificate over the same key may follow
     if out_of_date:

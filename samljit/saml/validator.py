@@ -1,6 +1,7 @@
 """The validator: bytes of a stranger in, an Assertion or a refusal out. The order of the steps is the argument.
 
-gate (no cryptography) -> our signature check -> the assertion read from the signed bytes -> our checks -> python3-saml's verdict.
+gate (no cryptography) -> our check of the Response's signature -> decryption -> our check of the assertion's -> the assertion read from
+the signed bytes -> our checks -> python3-saml's verdict.
 Nobody without the IdP's key gets a message as far as python3-saml.
 """
 
@@ -27,7 +28,7 @@ from samljit.saml.library import Library
 from samljit.saml.names import saml
 from samljit.saml.reader import read_assertion
 from samljit.saml.request import RequestIds
-from samljit.saml.signature import SignedContent, TrustedKey, verify_response
+from samljit.saml.signature import SignedContent, Trust, TrustedKey, verify_assertion, verify_envelope
 
 _MARGIN = timedelta(minutes=5)  # how much longer than an assertion is usable its use is remembered
 _PREPARED_TENANTS = 1000
@@ -65,16 +66,13 @@ class Validator:
         root = parse(xml)
         request_id, verified = root.get("InResponseTo"), False
         try:
-            response, plain = self._decrypt(xml, read_response(root))
+            response = read_response(root)
             facts = _read_facts(response)
             prepared = self._prepare(tenant, idp)
-            content = verify_response(
-                response,
-                keys=prepared.keys,
-                require=tenant.require_signature,
-                now=now,
-                accept_expired=tenant.accept_expired_certificates,
-            )
+            trust = Trust(prepared.keys, tenant.require_signature, now, accept_expired=tenant.accept_expired_certificates)
+            envelope = verify_envelope(response, trust)
+            response, plain = self._decrypt(xml, response)
+            content = verify_assertion(response, envelope, trust)
             verified = True
             return self._judge(xml, plain, content, facts, tenant=tenant, idp=idp, library=prepared.library, now=now)
         except AssertionRejected as error:

@@ -16,6 +16,7 @@ from lxml import etree
 from samljit.errors import AssertionRejected, Reason
 from samljit.model import Assertion, IdentityProvider, MappingRules, RequireSignature, Tenant
 from samljit.saml.certificates import read_certificates
+from samljit.saml.encryption import read_keys
 from samljit.saml.request import RequestIds
 from samljit.saml.validator import Validator
 from samljit.testing import AuthnRequest, Browser, FakeEntra, Form, KeyPair, Page, Person
@@ -172,17 +173,20 @@ def public_face(page: Page) -> str:
 
 @dataclass
 class Desk:
-    """A validator with one tenant, and the Fake Entra of that tenant. `tenant` may be replaced between answers."""
+    """A validator with one tenant, and the Fake Entra of that tenant. `tenant` may be replaced between answers. `keys` are the IdP's,
+    `own_keys` ours, which it may encrypt to."""
 
     skew: int = 120
     keys: tuple[KeyPair, ...] | None = None
+    own_keys: tuple[KeyPair, ...] = ()
     require: RequireSignature = RequireSignature.ASSERTION_OR_RESPONSE
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.entra = FakeEntra(keys=self.keys)
         self.requests = RequestIds([b"a key of this test run"])
-        self.validator = Validator(requests=self.requests, skew=timedelta(seconds=self.skew))
+        own = read_keys([pair.private_key_pem for pair in self.own_keys])
+        self.validator = Validator(requests=self.requests, skew=timedelta(seconds=self.skew), decryption_keys=own)
         certificates = tuple(found for key in self.entra.keys for found in read_certificates(key.certificate_pem))
         values: dict[str, Any] = {
             "id": UUID("00000000-0000-4000-8000-00000000000a"),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import base64
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from samljit.errors import Reason
+from samljit.model import RequireSignature
 from samljit.testing import Encryption, FakeEntra, KeyPair, signing_key
 from samljit.testing.encryption import XENC, XENC11
 from tests.host import Host, make_host, settings_for
-from tests.trust.forge import refused
+from tests.trust.forge import Desk, refused
 
 OWN, OLD, STRANGER = (lambda: signing_key("our own")), (lambda: signing_key("our older one")), (lambda: signing_key("a stranger's"))
 
@@ -111,6 +113,17 @@ FAULTS = {
 def test_what_cannot_be_decrypted_is_refused_alike(host: Host, caplog: pytest.LogCaptureFixture, changes: dict[str, Any]) -> None:
     encryption = changes.get("encryption", lambda: to(OWN()))()
     refused(host, caplog, Reason.DECRYPTION_FAILED, **{**changes, "encryption": encryption})
+
+
+@pytest.mark.parametrize("position", [0, 1], ids=["key", "data"])
+@pytest.mark.parametrize("require", [RequireSignature.RESPONSE, RequireSignature.BOTH])
+def test_8_where_the_response_must_be_signed_nothing_else_is_decrypted(require: RequireSignature, position: int) -> None:
+    """A ciphertext changed bit by bit tells an attacker what it holds, if only by the time that the answer takes."""
+    desk, now = Desk(require=require, own_keys=(OWN(),)), datetime.now(UTC)
+    signed = {"now": now, "encryption": to(OWN()), "sign": "both"}
+    assert desk.reason(desk.respond(**signed), now=now) is None
+    assert desk.reason(desk.respond(**signed, after_signing=cipher(position, flip_last)), now=now) is Reason.SIGNATURE_INVALID
+    assert desk.reason(desk.respond(**{**signed, "sign": "assertion"}), now=now) is Reason.SIGNATURE_MISSING
 
 
 ALGORITHMS = {
