@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, abort, current_app, request
 
 from samljit.views.acs import acs, limit_body
 from samljit.views.finish import finish
@@ -32,6 +32,10 @@ def make_blueprint() -> Blueprint:
 
 
 def _prepare(endpoint: str | None, values: dict[str, Any] | None) -> None:
+    try:
+        request.args  # noqa: B018 - read once here, where a query string that is not UTF-8 is still to be refused
+    except UnicodeDecodeError:
+        abort(400)
     if endpoint != _ACS or request.method != "POST":
         return
     limit_body()

@@ -6,6 +6,7 @@ Both are signed, HttpOnly and SameSite=Lax, named by the request's nonce so that
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -72,10 +73,10 @@ def set_pending(response: Response, request: Request, *, mount: Mounted, secrets
     """Remembers a sign-in in this browser, and forgets the oldest where there are more than five."""
     token = secrets.pending.dumps([pending.nonce, str(pending.tenant_id), pending.next])
     token = token if isinstance(token, str) else token.decode()
-    start = _name(mount, _PENDING)
+    ours = re.compile(re.escape(_name(mount, _PENDING)) + "[0-9a-f]{32}")  # any other name that was sent is not fit for a header of ours
     kept, stale, size = [], [], len(token)
     for name, value in request.cookies.items():
-        if name.startswith(start):
+        if ours.fullmatch(name):
             loaded = _load(secrets.pending, value, lifetime=REQUEST_LIFETIME)
             if loaded is None:
                 stale.append(name)

@@ -271,6 +271,12 @@ REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "/saml/..%2f..%2fetc/login", {}),
     ("GET", "/saml/" + "a" * 5000 + "/login", {}),
     ("GET", "/saml/contoso/metadata?x=%ff", {}),
+    *(("GET", f"/saml/contoso/{step}", {"environ_overrides": {"QUERY_STRING": "n=\xff"}}) for step in ("login", "finish", "metadata")),
+    ("POST", "/saml/contoso/acs", {"environ_overrides": {"QUERY_STRING": "\xed\xa0\x80"}}),
+    *(
+        ("GET", "/saml/contoso/login", {"environ_overrides": {"HTTP_COOKIE": f"__Host-samljit-pending-{odd}=x"}})
+        for odd in ("\n", "\0", "\x0b", "\xff", "0" * 32 + "\n")
+    ),
 ]
 
 
@@ -282,6 +288,8 @@ def test_nothing_that_a_client_sends_makes_a_5xx(host: Host, method: str, path: 
     host.app.config.update(TESTING=False, PROPAGATE_EXCEPTIONS=False)
     answered = host.app.test_client().open(path, method=method, base_url=ORIGIN, **options)
     assert answered.status_code < 500
+    # servers answer 500 where a header is not fit to be sent
+    assert all(value.isprintable() and value.isascii() for value in answered.headers.values())
 
 
 def test_44_a_log_line_is_one_line_of_printable_text(host: Host, caplog: pytest.LogCaptureFixture) -> None:
