@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from samljit.errors import ConfigError, Reason, SamlJitError
     from samljit.extension import SamlJit
-    from samljit.signals import sign_in_refused, signed_in, user_created, user_updated
+    from samljit.signals import roles_changed, sign_in_refused, signed_in, user_created, user_updated
 
 _HOME_OF = {
     "ConfigError": "errors",
     "Reason": "errors",
     "SamlJit": "extension",
     "SamlJitError": "errors",
+    "roles_changed": "signals",
     "sign_in_refused": "signals",
     "signed_in": "signals",
     "user_created": "signals",
@@ -30,6 +31,7 @@ __all__ = [
     "Reason",
     "SamlJit",
     "SamlJitError",
+    "roles_changed",
     "sign_in_refused",
     "signed_in",
     "user_created",

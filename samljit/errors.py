@@ -80,6 +80,12 @@ class Reason(StrEnum):
     VALUE_INVALID = "value_invalid"
     MULTIPLE_VALUES = "multiple_values"
     DOMAIN_NOT_ALLOWED = "domain_not_allowed"
+    GUEST_NOT_ALLOWED = "guest_not_allowed"
+    REQUIREMENT_NOT_MET = "requirement_not_met"
+    GROUPS_OVERAGE = "groups_overage"
+    ACCOUNT_CONFLICT = "account_conflict"
+    CREATE_DISABLED = "create_disabled"
+    USER_LIMIT = "user_limit"
     VALUE_CONFLICT = "value_conflict"
     USER_INACTIVE = "user_inactive"
     USER_OUTSIDE_TENANT = "user_outside_tenant"
@@ -274,8 +280,8 @@ CATALOGUE: dict[Reason, Explanation] = {
     ),
     Reason.REQUIRED_CLAIM_MISSING: _person(
         "Your organisation's sign-in service left out something this app needs to know about you.",
-        "A required field got no value; the log names the claims wanted and received. In Entra: Attributes & Claims, or the "
-        "person's properties.",
+        "A required field got no value, or no claim came that roles could be told from; the log names the claims wanted and "
+        "received. In Entra: Attributes & Claims, or the person's properties.",
         fixer=Fixer.TENANT_ADMIN,
         card=Card.CLAIMS,
     ),
@@ -293,7 +299,43 @@ CATALOGUE: dict[Reason, Explanation] = {
     ),
     Reason.DOMAIN_NOT_ALLOWED: _person(
         "Your e-mail address is not in a domain that your organisation has registered with this app.",
-        "The e-mail address lies outside the tenant's proven domains, and e-mail is unique over all tenants here.",
+        "The e-mail address lies outside policy.allowed_domains, or, where e-mail is unique over all tenants here, outside the "
+        "tenant's proven domains.",
+        fixer=Fixer.OPERATOR,
+    ),
+    Reason.GUEST_NOT_ALLOWED: _person(
+        "This app is open to your organisation's own members only, and you are a guest there.",
+        "A guest of the directory, and policy.guests is deny: acct is 1, or identityprovider is not the tenant's own.",
+        fixer=Fixer.TENANT_ADMIN,
+        card=Card.USERS,
+    ),
+    Reason.REQUIREMENT_NOT_MET: _person(
+        "Your organisation has not given you access to this app.",
+        "None of the values that policy.require asks for came. In Entra: Users and groups, or the person's groups.",
+        fixer=Fixer.TENANT_ADMIN,
+        card=Card.USERS,
+    ),
+    Reason.GROUPS_OVERAGE: _person(
+        "You are in more groups than your organisation's sign-in service can name, so your access cannot be told.",
+        "More than 150 groups: Entra sends a link in their place. In Entra: Attributes & Claims, group claim, groups assigned to the "
+        "application; or filter the groups there, or use app roles.",
+        fixer=Fixer.TENANT_ADMIN,
+        card=Card.CLAIMS,
+    ),
+    Reason.ACCOUNT_CONFLICT: _person(
+        "An account with your e-mail address is here already. Please ask whoever looks after this app to connect it to you.",
+        "identity.match found a user with this e-mail whom this person may not become; the log says why. Link the two by hand.",
+        fixer=Fixer.OPERATOR,
+        status=409,
+    ),
+    Reason.CREATE_DISABLED: _person(
+        "You have no account here yet. Please ask whoever looks after this app for one.",
+        "policy.create_users is false, and no user is linked to this person.",
+        fixer=Fixer.OPERATOR,
+    ),
+    Reason.USER_LIMIT: _person(
+        "Your organisation has no free places left in this app.",
+        "As many users are linked to this tenant as policy.max_users allows.",
         fixer=Fixer.OPERATOR,
     ),
     Reason.VALUE_CONFLICT: _person(
@@ -304,7 +346,7 @@ CATALOGUE: dict[Reason, Explanation] = {
     ),
     Reason.USER_INACTIVE: _person(
         "Your account here is switched off.",
-        "The user is inactive in the app. Signing in never reactivates anybody.",
+        "The user is inactive in the app, or new and policy.new_user_state is inactive. Signing in never activates anybody.",
         fixer=Fixer.OPERATOR,
     ),
     Reason.USER_OUTSIDE_TENANT: _person(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from sqlalchemy.orm import Session, scoped_session
 
 from samljit.commands import make_commands
 from samljit.errors import ConfigError, Problem
+from samljit.mapping.aliases import short_name
 from samljit.mapping.mail import domain_key
-from samljit.model import Tenant, Transform
+from samljit.model import SyncMode, Tenant, Transform
+from samljit.provision.plan import claims_for
 from samljit.settings.read import read_settings
 from samljit.sql.store import SqlStore, session_factory
-from samljit.sql.users import TenantFields, inspect_users
+from samljit.sql.users import IsPrivileged, TenantFields, inspect_users
 from samljit.tenants import build_tenants
 from samljit.views.blueprint import make_blueprint
 from samljit.views.finish import SESSION_KEY, end_expired_session
@@ -29,12 +32,26 @@ from samljit.views.mounted import AcceptAssertion, Mounted, RateLimit, mounted, 
 log = logging.getLogger("samljit")
 
 
+@dataclass(frozen=True, slots=True)
+class ManagedField:
+    """A field that sign-ins overwrite: for which tenant's people, and from which claims, in the words of its mapping document.
+
+    `claims` are in order of preference, and empty for a constant.
+    """
+
+    field: str
+    tenant: Tenant
+    claims: tuple[str, ...]
+
+
 class SamlJit:
     """SAML just-in-time provisioning for one user class; mounts into any number of apps with `init_app`.
 
     `user_model` is the host's mapped class and `session` its sessionmaker, scoped_session or Flask-SQLAlchemy's `db.session`.
     `email_field` and `active_field` name columns of it, None where there is none. `tenant_fields` gives, for a tenant, columns that are
     set on every user created for it and required of every user found.
+    `is_privileged` says of a user whether it is somebody whom no e-mail address may lead to. `roles_field` names the host's list of role
+    names (a JSON or array column, a property, an association proxy), which is kept in step with the roles that the mapping grants.
     `transforms` are functions of the host that mapping documents may name: text in, list of texts out. `accept_assertion` is asked
     with the tenant and each genuine assertion whether it is good enough (its `authn_context`, its claims); `rate_limit` with each
     POST to the ACS, before its body is read. What is not True refuses.
@@ -49,6 +66,8 @@ class SamlJit:
         email_field: str | None = None,
         active_field: str | None = None,
         tenant_fields: TenantFields | None = None,
+        is_privileged: IsPrivileged | None = None,
+        roles_field: str | None = None,
         transforms: Mapping[str, Transform] | None = None,
         accept_assertion: AcceptAssertion | None = None,
         rate_limit: RateLimit | None = None,
@@ -59,7 +78,12 @@ class SamlJit:
         self._accept_assertion = accept_assertion
         self._rate_limit = rate_limit
         self._users = inspect_users(
-            user_model, email_field=email_field, active_field=active_field, tenant_fields=tenant_fields
+            user_model,
+            email_field=email_field,
+            active_field=active_field,
+            tenant_fields=tenant_fields,
+            is_privileged=is_privileged,
+            roles_field=roles_field,
         )
 
     def init_app(self, app: Flask) -> None:
@@ -73,7 +97,7 @@ class SamlJit:
         settings, problems = read_settings(source)
         tenants: dict[str, Tenant] = {}
         if settings is not None:
-            shape = self._users.shape(settings.guards.protected_fields)
+            shape = self._users.shape(settings.guards.protected_fields, grantable_roles=settings.guards.grantable_roles)
             tenants, found = build_tenants(settings, shape=shape, transforms=self._transforms, now=datetime.now(UTC))
             problems = [*problems, *found]
         if settings is None or any(not problem.is_warning for problem in problems):
@@ -142,3 +166,24 @@ class SamlJit:
         """The tenant that proved the domain of this address, or None. Says nothing about whether such a person exists."""
         domain = domain_key(email.rpartition("@")[2])
         return next((tenant for tenant in mounted().tenants.values() if domain in tenant.domains), None)
+
+    def roles(self, user: Any) -> frozenset[str]:
+        """The roles that the mapping of the user's tenants has granted, as of the last sign-in. One query. Raises: store.Unavailable."""
+        mount = mounted()
+        return mount.store.find_roles(mount.user_id_of(user))
+
+    def managed_fields(self, user: Any) -> dict[str, ManagedField]:
+        """The fields that the user's next sign-in may overwrite, by name: show them read-only. One query. Raises: store.Unavailable.
+
+        Fields that are only written on creation, or while they are empty, are the user's own and not among them.
+        """
+        mount = mounted()
+        found: dict[str, ManagedField] = {}
+        tenants = (mount.tenants.get(slug) for slug in mount.store.find_tenants_of(mount.user_id_of(user)))
+        for tenant in tenants:
+            if tenant is None or not tenant.enabled or not tenant.mapping.policy.update_users:
+                continue
+            for rule in tenant.mapping.fields:
+                if rule.sync_mode is SyncMode.ALWAYS:
+                    found.setdefault(rule.target, ManagedField(rule.target, tenant, tuple(map(short_name, claims_for(rule)))))
+        return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -55,6 +55,8 @@ class Tenant:
 
     `id` is the immutable UUID that every stored row refers to; `revision` changes whenever anything else here does, so that
     prepared keys and settings may be kept by it. `expected_audience` is the entity ID, or its `spn:` form where it is no URI.
+    Up to the end of the day `log_values_until` (UTC) the sign-in log holds old and new values. `claims_seen` is what the database
+    remembers, and `revision` says nothing of: which of the claims that roles come from have ever reached us from this tenant.
     """
 
     id: UUID
@@ -74,6 +76,8 @@ class Tenant:
     accept_expired_certificates: bool = False
     join_duplicate_attributes: bool = False
     name_id_format: str | None = None
+    log_values_until: date | None = None
+    claims_seen: frozenset[str] = frozenset()
 
     @property
     def expected_audience(self) -> str:
@@ -180,6 +184,7 @@ class UserShape:
     """What samljit was told about the host's user class. `protected` names columns that no mapping may target.
 
     `host_fills` says that the host sets columns of its own on new users (`tenant_fields`), which are not known before there is a tenant.
+    `knows_privileged` says that the host can tell privileged users; `grantable_roles` are the only roles a mapping may grant, None for any.
     """
 
     columns: Mapping[str, UserColumn]
@@ -187,6 +192,8 @@ class UserShape:
     email_field: str | None = None
     active_field: str | None = None
     host_fills: bool = False
+    knows_privileged: bool = False
+    grantable_roles: frozenset[str] | None = None
 
 
 # Gives what becomes of one claim value: one value, several, or none ([]). Raises ValueError for a value it cannot use.
@@ -218,6 +225,82 @@ class FieldRule:
     on_missing: OnMissing = OnMissing.KEEP
 
 
+class Match(StrEnum):
+    """What is done about a user with the same e-mail when a person signs in for the first time."""
+
+    IDENTIFIER = "identifier"
+    EMAIL_LINK = "email_link"
+    EMAIL_DENY = "email_deny"
+
+
+class RoleSync(StrEnum):
+    AUTHORITATIVE = "authoritative"
+    ADDITIVE = "additive"
+    ON_CREATE = "on_create"
+    OFF = "off"
+
+
+class RolesMissing(StrEnum):
+    """What becomes of roles when none of their claims came."""
+
+    KEEP = "keep"
+    REMOVE = "remove"
+    DENY = "deny"
+
+
+class Overage(StrEnum):
+    """What becomes of roles when there are too many groups for Entra to send."""
+
+    KEEP = "keep"
+    DENY = "deny"
+
+
+class Guests(StrEnum):
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+class UserState(StrEnum):
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleRules:
+    """The `roles` section, checked: which roles follow from the values of the claims `sources`.
+
+    `map` is keyed by values in the form that `value_key` gives. `default` are the roles where nothing matches.
+    """
+
+    sources: tuple[str, ...]
+    map: Mapping[str, tuple[str, ...]]
+    default: tuple[str, ...] = ()
+    sync_mode: RoleSync = RoleSync.AUTHORITATIVE
+    on_missing: RolesMissing = RolesMissing.KEEP
+    on_overage: Overage = Overage.KEEP
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One of the claims `sources` must hold one of these values, in the form that `value_key` gives."""
+
+    sources: tuple[str, ...]
+    any_of: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The `policy` section, checked: who is let in, and what may be done to user records."""
+
+    create_users: bool = True
+    update_users: bool = True
+    allowed_domains: tuple[str, ...] | None = None
+    require: tuple[Requirement, ...] = ()
+    guests: Guests = Guests.ALLOW
+    new_user_state: UserState = UserState.ACTIVE
+    max_users: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class MappingRules:
     """A mapping document that was checked against the host's columns: ready to plan with.
@@ -227,6 +310,9 @@ class MappingRules:
 
     identity_source: str
     fields: tuple[FieldRule, ...] = ()
+    match: Match = Match.IDENTIFIER
+    roles: RoleRules | None = None
+    policy: Policy = Policy()
 
 
 # --- what is decided --------------------------------------------------------------------------------------------------
@@ -263,6 +349,7 @@ class FieldWhy(StrEnum):
     INVALID = "invalid"
     SEVERAL = "several"
     DOMAIN = "domain"
+    UPDATES_OFF = "updates_off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,24 +365,96 @@ class FieldDecision:
     detail: str = ""
 
 
+class ClaimState(StrEnum):
+    """What can be told from the claims that roles come from. Stored: never renamed."""
+
+    PRESENT = "present"
+    ABSENT = "absent"  # no group and no role, or not configured in Entra: the two look alike
+    OVERAGE = "overage"  # more groups than Entra sends: a link stands in their place
+    REPLACED = "replaced"  # Entra emits groups as role claims, and the app roles have disappeared from there
+
+
+class RoleAction(StrEnum):
+    GRANTED = "granted"
+    REVOKED = "revoked"
+    UNCHANGED = "unchanged"
+    KEPT = "kept"
+
+
+class RoleWhy(StrEnum):
+    """Why a role was decided as it was. Stored: never renamed."""
+
+    CLAIM = "claim"
+    DEFAULT = "default"
+    NO_MATCH = "no_match"
+    MISSING = "missing"
+    OVERAGE = "overage"
+    REPLACED = "replaced"
+    ADDITIVE = "additive"
+    CREATE_ONLY = "create_only"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleDecision:
+    """What one sign-in does to one role. `source` names the claim that asks for it, if any."""
+
+    role: str
+    action: RoleAction
+    why: RoleWhy
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingUser:
+    """The host's user as it stands: key, active flag, and the present values of the mapped fields.
+
+    `granted` are the roles that samljit granted for this tenant; `roles` is what the host's roles_field holds, None without one.
+    """
+
+    id: Any
+    is_active: bool
+    values: Mapping[str, Any] = field(repr=False)
+    granted: frozenset[str] = frozenset()
+    roles: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmailHolder:
+    """A user of this tenant who has the e-mail address of a person that signs in for the first time.
+
+    `is_linked` says that somebody signs in as this user already, whichever tenant's IdP they come from.
+    """
+
+    user: ExistingUser
+    is_linked: bool
+    is_privileged: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a sign-in would write, decided before anything is written. `values` holds only what changes (all, when creating)."""
+    """All that a sign-in would write, decided before anything is written. `values` holds only what changes (all, when creating).
+
+    `roles` are decided where the mapping manages any, from claims in the state `claim_state`. `links` is the user found by e-mail whom
+    the subject is to be tied to. `is_active` is whether a new user may sign in.
+    """
 
     outcome: Outcome
     decisions: tuple[FieldDecision, ...] = ()
     values: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     reason: Reason | None = None
     detail: str = ""
+    roles: tuple[RoleDecision, ...] = ()
+    claim_state: ClaimState | None = None
+    links: ExistingUser | None = field(default=None, repr=False)
+    is_active: bool = True
 
+    @property
+    def granted(self) -> tuple[str, ...]:
+        return tuple(one.role for one in self.roles if one.action is RoleAction.GRANTED)
 
-@dataclass(frozen=True, slots=True)
-class ExistingUser:
-    """The host's user as it stands: key, active flag, and the present values of the mapped fields."""
-
-    id: Any
-    is_active: bool
-    values: Mapping[str, Any] = field(repr=False)
+    @property
+    def revoked(self) -> tuple[str, ...]:
+        return tuple(one.role for one in self.roles if one.action is RoleAction.REVOKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +479,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to sign in, good or bad: one row of the sign-in log. Never holds a claim value."""
+    """One try to sign in, good or bad: one row of the sign-in log.
+
+    The old and new values of its decisions are kept only where `keeps_values` says so.
+    """
 
     reference: str
     tenant_id: UUID | None
@@ -334,6 +496,9 @@ class Attempt:
     request_nonce: str | None = None
     claim_names: tuple[str, ...] = ()
     decisions: tuple[FieldDecision, ...] = ()
+    roles: tuple[RoleDecision, ...] = ()
+    claim_state: ClaimState | None = None
+    keeps_values: bool = False
     browser: str = ""
     session_ends_at: datetime | None = None
     times: int = 1

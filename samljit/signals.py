@@ -4,6 +4,7 @@
 | --- | --- | --- |
 | `user_created` | a sign-in made a user | `user_id, tenant (slug), reference, decisions` |
 | `user_updated` | a sign-in changed a user | the same |
+| `roles_changed` | a sign-in granted or revoked roles | `user_id, tenant, reference, granted, revoked` (tuples of names) |
 | `signed_in` | the session began | `user_id, tenant, reference, outcome` (`samljit.model.Outcome`: create, update or unchanged) |
 | `sign_in_refused` | a sign-in was refused | `reason (Reason), tenant (slug or None), reference` |
 
@@ -18,5 +19,6 @@ _signals = Namespace()
 
 user_created = _signals.signal("samljit.user_created")
 user_updated = _signals.signal("samljit.user_updated")
+roles_changed = _signals.signal("samljit.roles_changed")
 signed_in = _signals.signal("samljit.signed_in")
 sign_in_refused = _signals.signal("samljit.sign_in_refused")

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from samljit.model import Attempt, ExistingUser, Subject, Tenant
+from samljit.model import Attempt, EmailHolder, ExistingUser, Subject, Tenant
 
 
 class Replayed(Exception):
@@ -30,15 +30,39 @@ class Unavailable(Exception):
 class Transaction(Protocol):
     """One sign-in's transaction. Leaving its context without an exception commits; an exception rolls all of it back."""
 
+    def lock_tenant(self, tenant_id: UUID) -> None:
+        """Makes all other sign-ins of the tenant that lock it, or write at all, wait for this one. Only before `consume`."""
+
+    def note_claims(self, tenant_id: UUID, names: frozenset[str]) -> None:
+        """Remembers that these claims have come from the tenant, which is locked."""
+
     def consume(self, *, tenant_id: UUID, assertion_hash: str, request_nonce: str | None, expires: datetime) -> None:
-        """Remembers an assertion and its request as used. The first statement of the transaction. Raises: Replayed."""
+        """Remembers an assertion and its request as used. The first statement but for the tenant's lock. Raises: Replayed."""
 
     def find_user(self, subject: Subject, *, tenant: Tenant) -> ExistingUser | None:
         """The user linked to this subject, or None where there is no such identity. Raises: ProvisioningRefused
         (user_outside_tenant) where the linked user does not carry the tenant's fields."""
 
-    def create_user(self, values: Mapping[str, Any], *, tenant: Tenant, subject: Subject, now: datetime) -> Any:
+    def find_holders(self, address: str, *, tenant: Tenant, subject: Subject) -> tuple[EmailHolder, ...]:
+        """The users of this tenant who have this e-mail address, however its domain and its ASCII letters are written.
+        Raises: WriteConflict where this very subject was linked to one of them in the meantime; HostRefused."""
+
+    def count_users(self, tenant_id: UUID) -> int:
+        """How many users are linked to the tenant. Exact until the end of the transaction if it has locked the tenant."""
+
+    def create_user(
+        self, values: Mapping[str, Any], *, tenant: Tenant, subject: Subject, now: datetime, is_active: bool
+    ) -> Any:
         """Makes a user with these values and the tenant's fields, links the subject to it, gives its key.
+        Raises: WriteConflict, HostRefused."""
+
+    def link_user(self, user_id: Any, *, subject: Subject, now: datetime) -> None:
+        """Links the subject to a user found by e-mail; once for each user, however many try. Raises: WriteConflict."""
+
+    def change_roles(
+        self, user_id: Any, *, tenant_id: UUID, granted: tuple[str, ...], revoked: tuple[str, ...], now: datetime
+    ) -> None:
+        """Records which roles samljit granted for the tenant and no longer grants, and keeps the host's list of roles in step.
         Raises: WriteConflict, HostRefused."""
 
     def update_user(self, user_id: Any, values: Mapping[str, Any]) -> None:

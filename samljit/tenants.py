@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
@@ -13,13 +13,14 @@ from samljit.errors import Problem
 from samljit.mapping.compile import compile_mapping
 from samljit.mapping.document import merge_documents
 from samljit.mapping.problems import path_to
-from samljit.model import IdentityProvider, MappingRules, Tenant, Transform, UserShape
+from samljit.model import IdentityProvider, MappingRules, Match, Tenant, Transform, UserShape
 from samljit.saml.certificates import read_usable_certificates
 from samljit.saml.idp_metadata import read_idp_metadata
 from samljit.settings.endpoints import check_endpoint
 from samljit.settings.read import MetadataFile, Settings, TenantSettings, TypedIdp
 
 _NO_RULES = MappingRules(identity_source="")
+_LONGEST_LOGGED_VALUES = timedelta(days=90)
 NO_ID = UUID(int=0)  # until the database has given the tenant its permanent one
 
 
@@ -45,7 +46,7 @@ def build_tenants(
         problems += found
         if built is not None:
             tenants[slug] = built
-    return tenants, problems
+    return tenants, [*problems, *_shared_email(scene)]
 
 
 def _build(tenant: TenantSettings, scene: _Scene) -> tuple[Tenant | None, list[Problem]]:
@@ -53,7 +54,9 @@ def _build(tenant: TenantSettings, scene: _Scene) -> tuple[Tenant | None, list[P
     document = merge_documents(settings.mapping, tenant.mapping)
     mapping, problems = compile_mapping(document, shape=scene.shape, path=path_to(path, "mapping"), transforms=scene.transforms)
     idp, found = _read_idp(tenant, scene)
-    problems = [*problems, *found, *_unproven_email(tenant, document, scene, path=path)]
+    problems = [*problems, *found, *_unproven_email(tenant, document, scene, path=path), *_logged_values(tenant, scene, path=path)]
+    if mapping is not None:
+        problems += _unsafe_match(tenant, mapping, scene, path=path)
     if mapping is None or any(not problem.is_warning for problem in problems):
         return None, problems
     place = f"{settings.base_url}{settings.url_prefix}/{tenant.slug}"
@@ -75,6 +78,7 @@ def _build(tenant: TenantSettings, scene: _Scene) -> tuple[Tenant | None, list[P
         accept_expired_certificates=tenant.accept_expired_certificates,
         join_duplicate_attributes=tenant.join_duplicate_attributes,
         name_id_format=tenant.name_id_format,
+        log_values_until=tenant.log_values_until,
     )
     return replace(built, revision=_revision(built, document)), problems
 
@@ -128,6 +132,40 @@ def _unproven_email(tenant: TenantSettings, document: Mapping[str, object], scen
             "List the tenant's domains, or make the column unique per tenant, or set guards.allow_unproven_email.",
         )
     ]
+
+
+def _unsafe_match(tenant: TenantSettings, mapping: MappingRules, scene: _Scene, *, path: str) -> list[Problem]:
+    """What `identity.match` needs of the tenant: that its users can be told from others', and for linking, domains of its own."""
+    if mapping.match is Match.IDENTIFIER:
+        return []
+    problems, place = [], path_to(path, "mapping", "identity", "match")
+    if len(scene.settings.tenants) > 1 and not scene.shape.host_fills:
+        message = "There are several tenants, and samljit was not told whose users are whose."
+        problems.append(Problem(place, "tenant_fields_missing", message, "Give SamlJit tenant_fields."))
+    if mapping.match is Match.EMAIL_LINK and not tenant.domains:
+        message = "Users are only linked by an address in a domain that the tenant has proved, and it has none."
+        problems.append(Problem(path_to(path, "domains"), "domains_missing", message, "List the tenant's domains."))
+    return problems
+
+
+def _logged_values(tenant: TenantSettings, scene: _Scene, *, path: str) -> list[Problem]:
+    until, today, place = tenant.log_values_until, scene.now.date(), path_to(path, "log_values_until")
+    if until is None or until < today:
+        return []
+    if until > today + _LONGEST_LOGGED_VALUES:
+        message = f"Is more than {_LONGEST_LOGGED_VALUES.days} days ahead."
+        return [Problem(place, "too_far_ahead", message, "Values in the log are for finding a fault, not for keeping.")]
+    message = f"The sign-in log holds what people's fields were and are, up to {until}."
+    return [Problem(place, "values_logged", message, "Leave it out once the fault is found.", is_warning=True)]
+
+
+def _shared_email(scene: _Scene) -> list[Problem]:
+    email = scene.shape.columns.get(scene.shape.email_field or "")
+    if email is None or not email.unique or len(scene.settings.tenants) < 2:
+        return []
+    message = f"The column {email.name!r} is unique over all tenants: a person of two of them can have one user only."
+    hint = "Make it unique together with the column that names the tenant."
+    return [Problem("$.tenants", "unique_email_many_tenants", message, hint, is_warning=True)]
 
 
 def _revision(tenant: Tenant, document: Mapping[str, object]) -> str:

@@ -528,7 +528,8 @@ def test_the_tables_are_made_once_for_a_metadata() -> None:
     for _ in range(2):
         SamlJit(user_model=model, session=sessionmaker())
     names = {name for name in model.metadata.tables if name.startswith("samljit_")}
-    assert names == {"samljit_tenant_state", "samljit_identity", "samljit_assertion", "samljit_attempt", "samljit_audit"}
+    kinds = ("tenant_state", "identity", "role_grant", "assertion", "attempt", "audit")
+    assert names == {f"samljit_{kind}" for kind in kinds}
 
 
 # --- what the host's class may do ---------------------------------------------------------------------------------------

@@ -66,6 +66,8 @@ def test_every_alias_is_one_uri_and_back() -> None:
 @pytest.mark.parametrize(
     ("name", "claim"),
     [
+        pytest.param("=name", "name", id="a bare name that is an alias too"),
+        pytest.param("==name", "=name", id="only the first sign is taken off"),
         pytest.param("emailaddress", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress", id="xmlsoap"),
         pytest.param("objectidentifier", "http://schemas.microsoft.com/identity/claims/objectidentifier", id="microsoft"),
         pytest.param("role", "http://schemas.microsoft.com/ws/2008/06/identity/claims/role", id="microsoft 2008"),
@@ -266,10 +268,9 @@ def test_a_fault_of_a_field_is_named_with_its_place(target: str, entry: Any, pat
         pytest.param({"fields": EMAIL, "sync_mode": "x"}, "$.mapping.sync_mode", "invalid", id="sync_mode"),
         pytest.param({"fields": EMAIL, "identity": {"sauce": "x"}}, "$.mapping.identity.sauce", "unknown_key", id="identity key"),
         pytest.param({"fields": EMAIL, "identity": {"match": "email"}}, "$.mapping.identity.match", "invalid", id="identity match"),
-        pytest.param({"fields": EMAIL, "identity": {"match": "email_link"}}, "$.mapping.identity.match", "not_supported", id="email_link"),
-        pytest.param({"fields": EMAIL, "identity": {"match": "email_deny"}}, "$.mapping.identity.match", "not_supported", id="email_deny"),
-        pytest.param({"fields": EMAIL, "roles": {"source": "role"}}, "$.mapping.roles", "not_supported", id="roles"),
-        pytest.param({"fields": EMAIL, "policy": {}}, "$.mapping.policy", "not_supported", id="policy"),
+        pytest.param({"fields": EMAIL, "roles": 3}, "$.mapping.roles", "wrong_type", id="roles"),
+        pytest.param({"fields": EMAIL, "policy": []}, "$.mapping.policy", "wrong_type", id="policy"),
+        pytest.param({"fields": EMAIL, "identity": {"source": "="}}, "$.mapping.identity.source", "invalid", id="no name"),
         pytest.param({"fields": {}}, "$.mapping.fields", "unfilled_column", id="a column that nothing fills"),
         pytest.param({}, "$.mapping.fields", "unfilled_column", id="no fields at all"),
     ],
@@ -294,9 +295,9 @@ def test_a_host_that_fills_columns_of_its_own_is_trusted_to_fill_them() -> None:
 
 def test_every_fault_is_told_at_once() -> None:
     entries = {"email": {"template": "{"}, "first_nam": "x", "id": "x", "floor": {"source": "x", "default": "3", "multi": "all"}}
-    assert faults({"fields": entries, "rolls": {}, "policy": {}, "identity": {"match": "x"}}) == [
+    assert faults({"fields": entries, "rolls": {}, "policy": {"guests": 1}, "identity": {"match": "x"}}) == [
         ("$.mapping.identity.match", "invalid"),
-        ("$.mapping.policy", "not_supported"),
+        ("$.mapping.policy.guests", "invalid"),
         ("$.mapping.rolls", "unknown_key"),
         ("$.mapping.fields.email.template", "bad_template"),
         ("$.mapping.fields.first_nam", "unknown_target"),
@@ -374,9 +375,9 @@ def test_a_null_that_drops_nothing_is_pointed_at() -> None:
     assert found == [("$.mapping.fields.emial", "unknown_target", True)]
 
 
-def test_the_schema_offers_short_and_long_entries_and_nothing_of_later() -> None:
+def test_the_schema_offers_short_and_long_entries_and_every_section() -> None:
     schema = MappingDocument.model_json_schema()
-    assert set(schema["properties"]) == {"identity", "sync_mode", "fields"}
+    assert set(schema["properties"]) == {"identity", "sync_mode", "fields", "roles", "policy"}
     kinds = schema["properties"]["fields"]["additionalProperties"]["anyOf"]
     assert [kind.get("type", kind.get("$ref")) for kind in kinds] == ["string", "#/$defs/FieldDocument", "null"]
     assert schema["additionalProperties"] is False

@@ -6,7 +6,7 @@ import copy
 import json
 import os
 from dataclasses import fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -504,12 +504,9 @@ UNSUPPORTED: list[tuple[tuple[str | int, ...], Any]] = [
     (tenant("sign_requests"), True),
     (tenant("require_encryption"), True),
     (tenant("allow_rsa15"), True),
-    (tenant("log_values_until"), "2026-12-01"),
     (tenant("preset"), "okta"),
     (tenant("preset"), "entra_external_id"),
     (tenant("preset"), "nonsense"),
-    (("mapping", "roles"), {}),
-    (tenant("mapping"), {"policy": {}}),
 ]
 
 
@@ -518,9 +515,17 @@ def test_what_this_version_lacks_is_said_and_never_ignored(folder: Path, change:
     assert [code for _, code in faults(folder, change)] == ["not_supported"]
 
 
-@pytest.mark.parametrize("key", ["allow_idp_initiated", "sign_requests", "require_encryption", "allow_rsa15", "log_values_until"])
+@pytest.mark.parametrize("key", ["allow_idp_initiated", "sign_requests", "require_encryption", "allow_rsa15"])
 def test_what_this_version_lacks_may_stand_there_switched_off(folder: Path, key: str) -> None:
-    read(folder, (tenant(key), None if key == "log_values_until" else False))
+    read(folder, (tenant(key), False))
+
+
+def test_the_day_until_which_values_are_logged_is_a_date(folder: Path) -> None:
+    key = tenant("log_values_until")
+    assert read(folder, (key, "2026-12-01")).tenants["contoso"].log_values_until == date(2026, 12, 1)
+    assert read(folder, (key, None)).tenants["contoso"].log_values_until is None
+    for wrong, code in (("2026-13-01", "invalid"), ("2026-02-30", "invalid"), ("1 December", "invalid"), (20261201, "wrong_type")):
+        assert faults(folder, (key, wrong)) == [(f"{CONTOSO}.log_values_until", code)]
 
 
 # --- our own keys -----------------------------------------------------------------------------------------------------

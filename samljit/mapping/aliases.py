@@ -1,4 +1,7 @@
-"""The short names of Entra's claims. An alias stands for exactly one URI, every other name for itself."""
+"""The short names of Entra's claims. An alias stands for exactly one URI, every other name for itself, and so does any name behind "=".
+
+B2C policies and External ID send claims named plainly `name` or `surname`; `=name` means that one, and not the alias's URI.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,22 @@ ALIASES = {
 
 OBJECT_IDENTIFIER = ALIASES["objectidentifier"]
 TENANT_ID = ALIASES["tenantid"]
+GROUPS_LINK = ALIASES["groups.link"]
+ROLE = ALIASES["role"]
+WIDS = ALIASES["wids"]
+IDENTITY_PROVIDER = ALIASES["identityprovider"]
+ACCT = ALIASES["acct"]
 
 _SHORT_NAMES = {uri: alias for alias, uri in ALIASES.items()}
 
 
 def claim_name(name: str) -> str:
-    """The full claim name that a source of a mapping document means: an alias's URI, else the name itself."""
-    return ALIASES.get(name, name)
+    """The full claim name that a source of a mapping document means: an alias's URI, else the name itself, without the "=" before it."""
+    return name[1:] if name.startswith("=") else ALIASES.get(name, name)
 
 
 def short_name(claim: str) -> str:
-    """What people call a claim: its alias, else its full name."""
+    """What a mapping document calls a claim: its alias, else its full name, behind "=" where that reads as something else."""
+    if claim in ALIASES or claim.startswith("="):
+        return f"={claim}"
     return _SHORT_NAMES.get(claim, claim)

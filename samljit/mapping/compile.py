@@ -11,16 +11,40 @@ from pydantic import ValidationError
 
 from samljit.errors import Problem
 from samljit.mapping.aliases import NAME_ID, claim_name
-from samljit.mapping.document import FieldDocument, IdentityDocument, MappingDocument, StepDocument
+from samljit.mapping.document import (
+    FieldDocument,
+    IdentityDocument,
+    MappingDocument,
+    PolicyDocument,
+    RolesDocument,
+    StepDocument,
+)
+from samljit.mapping.policy import check_match, compile_policy
 from samljit.mapping.problems import nearest_hint, path_to, problems_of, shorten
+from samljit.mapping.roles import compile_roles
 from samljit.mapping.transforms import NAMED, look_up, split_at
 from samljit.mapping.values import Misfit, can_hold, fit_constant
-from samljit.model import FieldRule, MappingRules, Multi, OnMissing, SyncMode, Transform, UserColumn, UserShape, ValueType
+from samljit.model import (
+    FieldRule,
+    MappingRules,
+    Match,
+    Multi,
+    OnMissing,
+    Policy,
+    RoleRules,
+    SyncMode,
+    Transform,
+    UserColumn,
+    UserShape,
+    ValueType,
+)
 
 # People get a new address, a new login name, a new name: whoever is known by these is somebody else one day
 # (Entra: migrate-off-email-claim-authorization). The bare names are those of B2C policies and hand-made claims.
 _MUTABLE = frozenset(map(claim_name, ("emailaddress", "name", "upn", "displayname", "givenname", "surname")))
-_MUTABLE_BARE = frozenset({"email", "mail", "userprincipalname", "displayname", "preferred_username"})
+_MUTABLE_BARE = frozenset(
+    {"email", "emailaddress", "mail", "name", "upn", "userprincipalname", "displayname", "givenname", "surname", "preferred_username"}
+)
 
 _TEMPLATE_TOKEN = re.compile(r"(?P<brace>\{\{|\}\})|\{(?P<name>[^{}]*)\}|(?P<stray>[{}])|(?P<text>[^{}]+)")
 
@@ -71,7 +95,8 @@ def compile_mapping(
     """The rules of a mapping document (defaults already merged in), and all that is wrong with it at once.
 
     `path` is the document's own JSON path. `transforms` are functions of the host's that documents may name; they never replace
-    the built-in ones. The rules are None where any of the problems is more than a warning.
+    the built-in ones. Roles are held against the shape's `grantable_roles`. The rules are None where any of the problems is more
+    than a warning.
     """
     problems: list[Problem] = []
     try:
@@ -87,11 +112,17 @@ def compile_mapping(
         problems += found
         rules += [rule] if rule else []
     problems += _unfilled_columns(frozenset(map(str, entries)), scene=scene)
-    identity, found = _compile_identity(document.get("identity"), path=path)
+    # a field with a fault counts as filled: one thing wrong is one problem
+    filled = frozenset(map(str, entries)) - {rule.target for rule in rules if rule.has_value}
+    source, match, found = _compile_identity(document.get("identity"), scene=scene, filled=filled)
+    problems += found
+    roles, found = _compile_roles(document.get("roles"), scene=scene)
+    problems += found
+    policy, found = _compile_policy(document.get("policy"), scene=scene, filled=filled)
     problems += found
     if any(not problem.is_warning for problem in problems):
         return None, problems
-    return MappingRules(identity_source=identity, fields=tuple(rules)), problems
+    return MappingRules(identity_source=source, fields=tuple(rules), match=match, roles=roles, policy=policy), problems
 
 
 def parse_template(text: str) -> tuple[tuple[str, str | None], ...]:
@@ -121,24 +152,38 @@ def _sync_mode(document: Mapping[str, Any]) -> SyncMode:
     return SyncMode(written) if written in list(SyncMode) else SyncMode.ALWAYS
 
 
-def _compile_identity(section: Any, *, path: str) -> tuple[str, list[Problem]]:
+def _compile_identity(section: Any, *, scene: _Scene, filled: frozenset[str]) -> tuple[str, Match, list[Problem]]:
+    path = path_to(scene.path, "identity")
     try:
         identity = IdentityDocument.model_validate({} if section is None else section)
     except ValidationError:
-        return "", []  # reported with the whole document
+        return "", Match.IDENTIFIER, []  # reported with the whole document
     source = claim_name(identity.source)
-    if source != NAME_ID and source not in _MUTABLE and source.casefold() not in _MUTABLE_BARE:
-        return source, []
-    what = "A NameID that is an address or a login name" if source == NAME_ID else "This claim"
-    return source, [
-        Problem(
-            path_to(path, "identity", "source"),
-            "mutable_identity",
-            f"{what} can change, and can be given to somebody else, who then signs in as the first person.",
-            'Write "objectidentifier", or a claim that is never given away.',
-            is_warning=True,
-        )
-    ]
+    problems = check_match(identity.match, path=path_to(path, "match"), shape=scene.shape, filled=filled)
+    if source == NAME_ID or source in _MUTABLE or source.casefold() in _MUTABLE_BARE:
+        what = "A NameID that is an address or a login name" if source == NAME_ID else "This claim"
+        message = f"{what} can change, and can be given to somebody else, who then signs in as the first person."
+        hint = 'Write "objectidentifier", or a claim that is never given away.'
+        problems.append(Problem(path_to(path, "source"), "mutable_identity", message, hint, is_warning=True))
+    return source, identity.match, problems
+
+
+def _compile_roles(section: Any, *, scene: _Scene) -> tuple[RoleRules | None, list[Problem]]:
+    if section is None:
+        return None, []
+    try:
+        document = RolesDocument.model_validate(section)
+    except ValidationError:
+        return None, []  # reported with the whole document
+    return compile_roles(document, path=path_to(scene.path, "roles"), grantable=scene.shape.grantable_roles)
+
+
+def _compile_policy(section: Any, *, scene: _Scene, filled: frozenset[str]) -> tuple[Policy, list[Problem]]:
+    try:
+        document = PolicyDocument.model_validate({} if section is None else section)
+    except ValidationError:
+        return Policy(), []  # reported with the whole document
+    return compile_policy(document, path=path_to(scene.path, "policy"), shape=scene.shape, filled=filled)
 
 
 def _compile_entry(target: str, entry: Any, *, scene: _Scene) -> tuple[FieldRule | None, list[Problem]]:

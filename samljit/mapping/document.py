@@ -6,33 +6,30 @@ What depends on the host's columns is checked by `compile_mapping`, not here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from samljit.model import Multi, OnMissing, SyncMode, ValueType
+from samljit.model import Guests, Match, Multi, OnMissing, Overage, RolesMissing, RoleSync, SyncMode, UserState, ValueType
 
 # strict mode would want enum members, and JSON has only their names
 SyncModeName = Annotated[SyncMode, Field(strict=False)]
 MultiName = Annotated[Multi, Field(strict=False)]
 OnMissingName = Annotated[OnMissing, Field(strict=False)]
 TypeName = Annotated[ValueType, Field(strict=False)]
-ClaimName = Annotated[str, Field(min_length=1, max_length=512, pattern=r"\S")]
+MatchName = Annotated[Match, Field(strict=False)]
+RoleSyncName = Annotated[RoleSync, Field(strict=False)]
+RolesMissingName = Annotated[RolesMissing, Field(strict=False)]
+OverageName = Annotated[Overage, Field(strict=False)]
+GuestsName = Annotated[Guests, Field(strict=False)]
+UserStateName = Annotated[UserState, Field(strict=False)]
+ClaimName = Annotated[str, Field(min_length=1, max_length=512, pattern=r"[^\s=]")]
+ClaimNames = Annotated[list[ClaimName], Field(min_length=1)]
+Value = Annotated[str, Field(max_length=4096, pattern=r"\S")]
+# trimmed, because some databases hold "viewer" and "viewer " for one
+RoleName = Annotated[str, Field(max_length=255, pattern=r"^\S(.*\S)?$")]
 Constant = str | bool | int | list[str]
-
-
-def _refuse(_: Any) -> Any:
-    raise PydanticCustomError("not_supported", "This is not available in this version.", {"hint": "Leave it out."})
-
-
-def _only_identifier(value: Any) -> Any:
-    return _refuse(value) if value in ("email_link", "email_deny") else value
-
-
-# a section that the mapping language has and this version has not: refused, never ignored
-NotYet = Annotated[SkipJsonSchema[Any], BeforeValidator(_refuse), Field(exclude=True)]
 
 
 class _Document(BaseModel):
@@ -82,8 +79,69 @@ class IdentityDocument(_Document):
     """How a person is known again."""
 
     source: ClaimName = Field(default="objectidentifier", description="The claim that never changes for a person.")
-    match: Annotated[Literal["identifier"], BeforeValidator(_only_identifier)] = Field(
-        default="identifier", description="An existing user is never looked for by anything else than the subject."
+    match: MatchName = Field(
+        default=Match.IDENTIFIER,
+        description=(
+            "What is done about a user with the same e-mail at somebody's first sign-in: identifier never looks for one, email_link "
+            "makes it theirs, email_deny refuses."
+        ),
+    )
+
+
+class RolesDocument(_Document):
+    """Which roles follow from which claim values."""
+
+    source: ClaimName | ClaimNames | None = Field(
+        default=None, description="A claim, or several whose values count together.", examples=["groups"]
+    )
+    map: dict[Value, list[RoleName]] = Field(
+        default={}, description="A claim's value, and the roles it gives.", examples=[{"App.Admin": ["admin"]}]
+    )
+    default: list[RoleName] = Field(default=[], description="The roles of those for whom nothing in the map matches.")
+    sync_mode: RoleSyncName = Field(
+        default=RoleSync.AUTHORITATIVE,
+        description=(
+            "authoritative: granted and revoked at each sign-in; additive: only granted; on_create: granted once, with the user; "
+            "off: left alone."
+        ),
+    )
+    on_missing: RolesMissingName | None = Field(
+        default=None,
+        description=(
+            "When none of the claims came: keep, remove (once they have been seen for the tenant) or deny. authoritative has no default."
+        ),
+        examples=["remove"],
+    )
+    on_overage: OverageName = Field(default=Overage.KEEP, description="When there are too many groups for Entra to send: keep or deny.")
+
+
+class RequirementDocument(_Document):
+    """Somebody without one of these values is not let in."""
+
+    source: ClaimName | ClaimNames = Field(description="A claim, or several whose values count together.", examples=["groups"])
+    any_of: Annotated[list[Value], Field(min_length=1)] = Field(description="One of these values must be there.")
+
+
+class PolicyDocument(_Document):
+    """Who is let in, and what may be done to user records."""
+
+    create_users: bool = Field(default=True, description="false: only those who have a user already are let in.")
+    update_users: bool = Field(default=True, description="false: the fields of users who are there are left alone.")
+    allowed_domains: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = Field(
+        default=None,
+        description="The e-mail domains that people may come with; a sub-domain is another domain.",
+        examples=[["contoso.com"]],
+    )
+    require: list[RequirementDocument] = Field(default=[], description="Each of these must be met.")
+    guests: GuestsName = Field(
+        default=Guests.ALLOW,
+        description="deny refuses guests of the directory: the claim acct is 1, or identityprovider is not the tenant's own.",
+    )
+    new_user_state: UserStateName = Field(
+        default=UserState.ACTIVE, description="inactive: new users are made, and wait for somebody to switch them on."
+    )
+    max_users: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="How many users the tenant may have; those who have one are let in."
     )
 
 
@@ -93,12 +151,14 @@ class MappingDocument(_Document):
     identity: IdentityDocument = IdentityDocument()
     sync_mode: SyncModeName = Field(default=SyncMode.ALWAYS, description="When fields are written that do not say so themselves.")
     fields: dict[str, ClaimName | FieldDocument | None] = Field(default={}, description="By the name of the user record's column.")
-    roles: NotYet = None
-    policy: NotYet = None
+    roles: RolesDocument | None = Field(default=None, description="Which roles follow from which claim values.")
+    policy: PolicyDocument | None = Field(default=None, description="Who is let in, and what may be done to user records.")
 
 
 def merge_documents(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """A tenant's document laid over the defaults: section by section, `fields` by target, null drops an inherited one.
+
+    So the tenant's `roles` and `policy` take the place of the inherited ones as a whole.
 
     Neither needs to be valid. A null that drops nothing stays, so that `compile_mapping` can point at it.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 # shown as nothing although Unicode calls them marks, letters or symbols (DerivedCoreProperties, Default_Ignorable_Code_Point,
@@ -9,6 +10,7 @@ import unicodedata
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _NON_JOINER, _JOINER = "\u200c", "\u200d"
 _VIRAMA = 9  # canonical combining class
+_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def clean(text: str) -> str:
@@ -17,6 +19,20 @@ def clean(text: str) -> str:
     kept = "".join(char for index, char in enumerate(spaced) if _is_visible(spaced, index))
     # what was taken out may have kept a letter and its accent apart
     return unicodedata.normalize("NFC", kept).strip()
+
+
+def is_guid(text: str) -> bool:
+    """Whether the text has the form of an Entra object id, in either case."""
+    return _GUID.fullmatch(text) is not None
+
+
+def value_key(text: str) -> str:
+    """The one form in which a claim's value and a value of the document are compared: clean, an object id in lower case.
+
+    Anything else keeps its case: app roles and group names that differ in it are different ones.
+    """
+    cleaned = clean(text)
+    return cleaned.lower() if is_guid(cleaned) else cleaned
 
 
 def _is_visible(text: str, index: int) -> bool:

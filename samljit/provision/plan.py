@@ -1,9 +1,9 @@
-"""The one decision engine: what a sign-in would do to a user record, field by field, and why. Pure."""
+"""The one decision engine: what a sign-in would do to a user, field by field and role by role, and why. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from types import MappingProxyType
 from typing import Any
@@ -29,8 +29,11 @@ from samljit.model import (
     SyncMode,
     UserColumn,
     UserShape,
+    UserState,
     ValueType,
 )
+from samljit.provision.policy import Refusal, Situation, find_linkable, over_limit, refusals
+from samljit.provision.roles import plan_roles
 
 _REASONS = {
     FieldWhy.REQUIRED: Reason.REQUIRED_CLAIM_MISSING,
@@ -39,6 +42,7 @@ _REASONS = {
     FieldWhy.DOMAIN: Reason.DOMAIN_NOT_ALLOWED,
 }
 _LONGEST_NAME = 120
+_NOTHING_KNOWN = Situation()
 
 
 def plan_sign_in(
@@ -49,25 +53,50 @@ def plan_sign_in(
     shape: UserShape,
     user: ExistingUser | None,
     email_domains: tuple[str, ...] | None = None,
+    situation: Situation = _NOTHING_KNOWN,
 ) -> Plan:
     """What a sign-in with these claims does to this user, or to a new one where `user` is None. Writes nothing, never raises.
 
     `email_domains` are the domains that the tenant has proved: where the host's e-mail column is unique, an address elsewhere is
     refused, or one tenant's admin could squat on the addresses of another's people. None switches that off; an empty tuple means
-    that nothing has been proved. A refusal has the reason of the first refused field, and still lists every decision.
+    that nothing has been proved. `situation` is what the policy, the roles and `identity.match` are decided from besides. A refusal
+    has the first of its reasons, those of the policy before those of a field, and still lists every decision.
     """
     if user is not None and not user.is_active:
         return Plan(outcome=Outcome.REFUSE, reason=Reason.USER_INACTIVE)
-    scene = _Scene(claims, name_id, shape, user, email_domains)
+    scene = _Scene(claims, name_id, shape, user, email_domains, mapping.policy.update_users)
+    address = _claimed_address(mapping, scene)
+    links = find_linkable(mapping, address=address, situation=situation) if user is None else None
+    if links is not None:
+        scene = replace(scene, user=links)
     decisions = tuple(_decide(rule, scene) for rule in mapping.fields)
-    refused = [decision for decision in decisions if decision.action is FieldAction.REFUSED]
+    roles = plan_roles(mapping.roles, texts=scene.texts, user=scene.user, claims_seen=situation.claims_seen)
+    refused = [
+        *refusals(mapping, texts=scene.texts, address=address, user=scene.user, situation=situation),
+        *(over_limit(mapping, situation=situation) if user is None else ()),
+        *(Refusal(_REASONS[one.why], f"{one.field}: {one.detail}") for one in decisions if one.action is FieldAction.REFUSED),
+        *([Refusal(roles.reason, roles.detail)] if roles.reason else []),
+    ]
+    plan = Plan(Outcome.REFUSE, decisions, roles=roles.decisions, claim_state=roles.state)
     if refused:
-        detail = "; ".join(f"{decision.field}: {decision.detail}" for decision in refused)
-        return Plan(outcome=Outcome.REFUSE, decisions=decisions, reason=_REASONS[refused[0].why], detail=detail)
+        return replace(plan, reason=refused[0].reason, detail="; ".join(one.detail for one in refused))
     written = (FieldAction.SET, FieldAction.CLEARED)
     values = {decision.field: decision.new for decision in decisions if decision.action in written}
-    outcome = Outcome.CREATE if user is None else Outcome.UPDATE if values else Outcome.UNCHANGED
-    return Plan(outcome=outcome, decisions=decisions, values=MappingProxyType(values))
+    changes = bool(values or plan.granted or plan.revoked or links)
+    return replace(
+        plan,
+        outcome=Outcome.CREATE if scene.user is None else Outcome.UPDATE if changes else Outcome.UNCHANGED,
+        values=MappingProxyType(values),
+        links=links,
+        is_active=scene.user is not None or mapping.policy.new_user_state is UserState.ACTIVE,
+    )
+
+
+def claimed_address(
+    claims: Mapping[str, tuple[str, ...]], *, name_id: NameId, mapping: MappingRules, shape: UserShape
+) -> str | None:
+    """The e-mail address that the claims give somebody new, as it would be written; None where they give none that fits."""
+    return _claimed_address(mapping, _Scene(claims, name_id, shape, None, None, True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +108,7 @@ class _Scene:
     shape: UserShape
     user: ExistingUser | None
     email_domains: tuple[str, ...] | None
+    updates: bool
 
     def old(self, rule: FieldRule) -> Any:
         return self.user.values.get(rule.target) if self.user else None
@@ -104,6 +134,8 @@ def _decide(rule: FieldRule, scene: _Scene) -> FieldDecision:
     column = scene.shape.columns.get(rule.target)
     if rule.target in scene.shape.protected or column is None:
         return FieldDecision(rule.target, FieldAction.BLOCKED, FieldWhy.PROTECTED, detail="never filled from claims")
+    if scene.user is not None and not scene.updates:
+        return FieldDecision(rule.target, FieldAction.KEPT, FieldWhy.UPDATES_OFF, None, old, old)
     found = _find(rule, scene)
     if found is None and not rule.has_value:
         return _decide_missing(rule, column, scene)
@@ -128,7 +160,7 @@ def _decide_missing(rule: FieldRule, column: UserColumn, scene: _Scene) -> Field
     old, is_new = scene.old(rule), scene.user is None
     must_be_filled = is_new and not (column.nullable or column.has_default or rule.has_default)
     if rule.required or must_be_filled:
-        detail = f"wanted {_listed(_wanted(rule))}; received {_listed(sorted(scene.claims))}"
+        detail = f"wanted {_listed(claims_for(rule))}; received {_listed(sorted(scene.claims))}"
         return FieldDecision(rule.target, FieldAction.REFUSED, FieldWhy.REQUIRED, None, old, old, detail=detail)
     if is_new and rule.has_default:
         return FieldDecision(rule.target, FieldAction.SET, FieldWhy.DEFAULT, None, old, rule.default)
@@ -136,6 +168,20 @@ def _decide_missing(rule: FieldRule, column: UserColumn, scene: _Scene) -> Field
         action = FieldAction.UNCHANGED if old is None else FieldAction.CLEARED
         return FieldDecision(rule.target, action, FieldWhy.MISSING, None, old, None)
     return FieldDecision(rule.target, FieldAction.KEPT, FieldWhy.MISSING, None, old, old)
+
+
+def _claimed_address(mapping: MappingRules, scene: _Scene) -> str | None:
+    """What the claims say the e-mail is, whenever the column is written; the proven domains are asked about elsewhere."""
+    rule = next((rule for rule in mapping.fields if rule.target == scene.shape.email_field), None)
+    found = _find(rule, scene) if rule else None
+    column = scene.shape.columns.get(rule.target) if rule else None
+    if rule is None or found is None or column is None:
+        return None
+    try:
+        value = _new_value(rule, found, column=column, scene=replace(scene, email_domains=None))
+    except (_Refused, _Blank):
+        return None
+    return value if isinstance(value, str) else None
 
 
 def _find(rule: FieldRule, scene: _Scene) -> _Found | None:
@@ -200,7 +246,8 @@ def _select(rule: FieldRule, found: _Found) -> list[str]:
     return texts if rule.type is ValueType.LIST else texts[:1]
 
 
-def _wanted(rule: FieldRule) -> list[str]:
+def claims_for(rule: FieldRule) -> list[str]:
+    """The full names of the claims that a rule reads, in its order."""
     return [*rule.sources, *(name for _, name in rule.template_parts if name is not None)]
 
 

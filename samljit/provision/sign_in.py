@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from samljit.errors import ProvisioningRefused, Reason
-from samljit.model import Assertion, Attempt, ExistingUser, Outcome, Plan, Stage, Subject, Tenant, UserShape
-from samljit.provision.plan import plan_sign_in
+from samljit.model import Assertion, Attempt, EmailHolder, ExistingUser, Match, Outcome, Plan, Stage, Subject, Tenant, UserShape
+from samljit.provision.plan import claimed_address, plan_sign_in
+from samljit.provision.policy import Situation, situation_of
 from samljit.provision.subject import subject_of
 from samljit.store import HostRefused, Replayed, Store, Transaction, WriteConflict
 
@@ -73,6 +74,14 @@ def find_user_of(assertion: Assertion, *, store: Store, tenant: Tenant) -> Any:
     return store.find_subject_user(subject_of(assertion, tenant=tenant))
 
 
+class PlanRefused(ProvisioningRefused):
+    """What was planned may not be done. `decisions` say why, field by field."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan.reason or Reason.VALUE_INVALID, plan.detail)
+        self.decisions = plan.decisions
+
+
 class _NotWritten(Exception):
     """The transaction is void, because the database refused what this plan wanted to write."""
 
@@ -87,6 +96,7 @@ def _run(store: Store, job: _Job, *, reference: str) -> SignIn:
     user: ExistingUser | None = None
     try:
         with store.transaction() as transaction:
+            _prepare(transaction, job)
             _consume(transaction, job)
             user = transaction.find_user(job.subject, tenant=job.tenant)
             plan = plan_sign_in(
@@ -96,6 +106,7 @@ def _run(store: Store, job: _Job, *, reference: str) -> SignIn:
                 shape=job.shape,
                 user=user,
                 email_domains=job.email_domains,
+                situation=_look_around(transaction, job, user=user),
             )
             user_id = _apply(transaction, job, plan=plan, user=user)
             attempt = _log_row(job, plan, user_id=user_id, reference=reference)
@@ -103,6 +114,31 @@ def _run(store: Store, job: _Job, *, reference: str) -> SignIn:
             return SignIn(attempt, user_id, plan)
     except WriteConflict as conflict:
         raise _NotWritten(plan, user_id=user.id if user else None, cause=str(conflict)) from None
+
+
+def _prepare(transaction: Transaction, job: _Job) -> None:
+    """Takes the tenant's lock, where its number of users is limited or it sends a claim for the first time."""
+    rules = job.tenant.mapping.roles
+    sources = frozenset(rules.sources if rules else ())
+    new_claims = sources & frozenset(job.assertion.claims) - job.tenant.claims_seen
+    if new_claims or job.tenant.mapping.policy.max_users is not None:
+        transaction.lock_tenant(job.tenant.id)
+    if new_claims:
+        transaction.note_claims(job.tenant.id, new_claims)
+
+
+def _look_around(transaction: Transaction, job: _Job, *, user: ExistingUser | None) -> Situation:
+    """Asks the database what only somebody new makes it necessary to know."""
+    mapping, count = job.tenant.mapping, None
+    holders: tuple[EmailHolder, ...] = ()
+    if user is None and mapping.match is not Match.IDENTIFIER:
+        claims, name_id = job.assertion.claims, job.assertion.name_id
+        address = claimed_address(claims, name_id=name_id, mapping=mapping, shape=job.shape)
+        if address is not None:
+            holders = transaction.find_holders(address, tenant=job.tenant, subject=job.subject)
+    if user is None and mapping.policy.max_users is not None:
+        count = transaction.count_users(job.tenant.id)
+    return situation_of(job.tenant, holders=holders, user_count=count)
 
 
 def _consume(transaction: Transaction, job: _Job) -> None:
@@ -118,26 +154,40 @@ def _consume(transaction: Transaction, job: _Job) -> None:
 def _apply(transaction: Transaction, job: _Job, *, plan: Plan, user: ExistingUser | None) -> Any:
     """Writes what the plan says and nothing else; gives the user's key."""
     if plan.outcome is Outcome.REFUSE:
-        raise ProvisioningRefused(plan.reason or Reason.VALUE_INVALID, plan.detail)
+        raise PlanRefused(plan)
+    tenant, subject, now = job.tenant, job.subject, job.now
+    user = user or plan.links
     if user is None:
-        return transaction.create_user(plan.values, tenant=job.tenant, subject=job.subject, now=job.now)
-    if plan.outcome is Outcome.UPDATE:
-        transaction.update_user(user.id, plan.values)
-    return user.id
+        user_id = transaction.create_user(plan.values, tenant=tenant, subject=subject, now=now, is_active=plan.is_active)
+    else:
+        user_id = user.id
+        if plan.links is not None:
+            transaction.link_user(user_id, subject=subject, now=now)
+        if plan.values:
+            transaction.update_user(user_id, plan.values)
+    if plan.granted or plan.revoked:
+        transaction.change_roles(user_id, tenant_id=tenant.id, granted=plan.granted, revoked=plan.revoked, now=now)
+    return user_id
 
 
 def _log_row(job: _Job, plan: Plan, *, user_id: Any, reference: str) -> Attempt:
+    until = job.tenant.log_values_until
     return Attempt(
         reference=reference,
         tenant_id=job.tenant.id,
         at=job.now,
         stage=Stage.PROVISION,
         outcome=plan.outcome,
+        reason=None if plan.is_active else Reason.USER_INACTIVE,
+        detail="linked to the user with this e-mail" if plan.links else "",
         user_id=user_id,
         subject_key=job.subject.key,
         request_nonce=job.assertion.request.nonce if job.assertion.request else None,
         claim_names=tuple(job.assertion.claims),
         decisions=plan.decisions,
+        roles=plan.roles,
+        claim_state=plan.claim_state,
+        keeps_values=until is not None and job.now.date() <= until,
         browser=job.browser,
         session_ends_at=job.assertion.session_not_on_or_after,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 
 import idna
@@ -30,7 +31,6 @@ _NOT_YET = {
     "sign_requests": "In Entra, leave Require verification certificates off.",
     "require_encryption": "In Entra, leave Token encryption off.",
     "allow_rsa15": "In Entra, leave Token encryption off.",
-    "log_values_until": "The sign-in log never holds values.",
 }
 _TYPED_REQUIRED = ("entity_id", "sso_url", "certificate_files")
 _TYPED = (*_TYPED_REQUIRED, "slo_url")
@@ -100,11 +100,22 @@ def _check_tenant(tenant: Mapping[str, Any], *, path: str, base_url: str, files:
         message = "Certificates that are out of date are trusted for this tenant."
         hint = "Renew them in Entra, then leave this out."
         problems.append(Problem(f"{path}.accept_expired_certificates", "expired_accepted", message, hint, is_warning=True))
+    until = _text(tenant, "log_values_until")
+    if until is not None and not _is_date(until):
+        problems.append(Problem(f"{path}.log_values_until", "invalid", "Is not a date.", 'For example "2026-12-31".'))
     idp = tenant.get("idp")
     if isinstance(idp, dict):
         preset_name = preset if isinstance(preset, str) else PRESETS[0]
         problems += _check_idp(idp, path=f"{path}.idp", preset=preset_name, base_url=base_url, files=files)
     return problems
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_idp(idp: Mapping[str, Any], *, path: str, preset: str, base_url: str, files: Files) -> list[Problem]:

@@ -132,7 +132,11 @@ class TenantDocument(_Document):
     sign_requests: bool = Field(default=False, description="Not available in this version: leave it out or false.")
     require_encryption: bool = Field(default=False, description="Not available in this version: leave it out or false.")
     allow_rsa15: bool = Field(default=False, description="Not available in this version: leave it out or false.")
-    log_values_until: Text | None = Field(default=None, description="Not available in this version: leave it out or null.")
+    log_values_until: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] | None = Field(
+        default=None,
+        description="Up to the end of this day (UTC) the sign-in log also holds the old and new values of fields. At most 90 days ahead.",
+        examples=["2026-12-31"],
+    )
 
 
 class SettingsDocument(_Document):

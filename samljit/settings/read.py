@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -76,6 +76,7 @@ class TenantSettings:
     accept_expired_certificates: bool
     join_duplicate_attributes: bool
     name_id_format: str | None
+    log_values_until: date | None
     mapping: Mapping[str, Any]
     idp: MetadataFile | TypedIdp | None
 
@@ -164,6 +165,7 @@ def _tenant(slug: str, tenant: TenantDocument, *, mapping: Mapping[str, Any], fi
         accept_expired_certificates=tenant.accept_expired_certificates,
         join_duplicate_attributes=tenant.join_duplicate_attributes,
         name_id_format=tenant.name_id_format,
+        log_values_until=date.fromisoformat(tenant.log_values_until) if tenant.log_values_until else None,
         mapping=mapping,
         idp=_idp(tenant.idp, path=path_to("$.tenants", slug, "idp"), files=files) if tenant.idp else None,
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +16,24 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, scoped_session
 
 from samljit.errors import ConfigError, Problem, ProvisioningRefused, Reason
-from samljit.model import Attempt, ExistingUser, FieldAction, FieldDecision, FieldWhy, Outcome, Stage, Subject, Tenant
+from samljit.model import (
+    Attempt,
+    ClaimState,
+    EmailHolder,
+    ExistingUser,
+    FieldAction,
+    FieldDecision,
+    FieldWhy,
+    Outcome,
+    RoleAction,
+    RoleDecision,
+    RoleSync,
+    RoleWhy,
+    Stage,
+    Subject,
+    Tenant,
+)
+from samljit.sql.holders import find_holders
 from samljit.sql.tables import from_database, to_database
 from samljit.sql.users import HostUsers, column_attributes, unique_sets
 from samljit.store import HostRefused, Replayed, Transaction, Unavailable, WriteConflict
@@ -51,6 +69,14 @@ def session_factory(session: Any) -> Callable[[], Session]:
             ]
         )
     return factory
+
+
+@dataclass(frozen=True, slots=True)
+class TenantState:
+    """What the database remembers of a tenant: its permanent id, and which claims that roles come from it has ever sent."""
+
+    id: UUID
+    claims_seen: frozenset[str] = frozenset()
 
 
 class SqlStore:
@@ -99,7 +125,7 @@ class SqlStore:
     # --- the second hop -----------------------------------------------------------------------------------------------
 
     def find_attempt(self, reference: str) -> Attempt | None:
-        """One row of the sign-in log; of its field decisions all but the values, which are not kept."""
+        """One row of the sign-in log; with old and new values of its field decisions only where they were kept."""
         table = self._tables.attempt
         with self._session() as session:
             row = session.execute(sa.select(table).where(table.c.reference == reference), bind_arguments=self._bind).first()
@@ -122,7 +148,11 @@ class SqlStore:
 
     def get_tenant_id(self, slug: str, *, now: datetime) -> UUID:
         """The permanent id of a tenant, made when first asked for."""
-        found = self._find_tenant_id(slug)
+        return self.get_tenant_state(slug, now=now).id
+
+    def get_tenant_state(self, slug: str, *, now: datetime) -> TenantState:
+        """What the database remembers of a tenant, made when first asked for."""
+        found = self._find_tenant_state(slug)
         if found is not None:
             return found
         try:
@@ -132,16 +162,33 @@ class SqlStore:
                 session.commit()
         except WriteConflict:
             pass  # another worker was faster: what it wrote is read below
-        made = self._find_tenant_id(slug)
+        made = self._find_tenant_state(slug)
         if made is None:
             raise Unavailable("tenant state could not be written")
         return made
 
-    def _find_tenant_id(self, slug: str) -> UUID | None:
+    def _find_tenant_state(self, slug: str) -> TenantState | None:
         table = self._tables.tenant_state
+        query = sa.select(table.c.id, table.c.claims_seen).where(table.c.slug == slug)
         with self._session() as session:
-            found = session.execute(sa.select(table.c.id).where(table.c.slug == slug), bind_arguments=self._bind).scalar()
-        return None if found is None else UUID(found)
+            row = session.execute(query, bind_arguments=self._bind).first()
+        return None if row is None else TenantState(UUID(row.id), frozenset(row.claims_seen))
+
+    # --- for the host -------------------------------------------------------------------------------------------------
+
+    def find_roles(self, user_id: Any) -> frozenset[str]:
+        """The roles that samljit granted to a user, for whichever tenant."""
+        table = self._tables.role_grant
+        with self._session() as session:
+            query = sa.select(table.c.role).where(table.c.user_id == user_id)
+            return frozenset(session.execute(query, bind_arguments=self._bind).scalars())
+
+    def find_tenants_of(self, user_id: Any) -> tuple[str, ...]:
+        """The slugs of the tenants whose people sign in as this user."""
+        state, identity = self._tables.tenant_state, self._tables.identity
+        query = sa.select(state.c.slug).join(identity, identity.c.tenant_id == state.c.id).where(identity.c.user_id == user_id)
+        with self._session() as session:
+            return tuple(session.execute(query.distinct().order_by(state.c.slug), bind_arguments=self._bind).scalars())
 
     def purge_assertions(self, *, now: datetime) -> int:
         """Forgets consumed assertions that could no longer be accepted anyway. Gives how many."""
@@ -164,6 +211,20 @@ class _SqlTransaction:
         self._tables = users.tables
         self._bind = users.bind
 
+    def lock_tenant(self, tenant_id: UUID) -> None:
+        # an UPDATE that changes nothing, and no SELECT FOR UPDATE: it locks on all databases, and first of all statements, or two
+        # inserts that refer to the row would each hold it against the other (MariaDB, InnoDB locking of foreign keys)
+        table = self._tables.tenant_state
+        query = sa.update(table).where(table.c.id == str(tenant_id)).values(created_at=table.c.created_at)
+        self._session.execute(query, bind_arguments=self._bind)
+
+    def note_claims(self, tenant_id: UUID, names: frozenset[str]) -> None:
+        table = self._tables.tenant_state
+        whose = table.c.id == str(tenant_id)
+        seen = self._session.execute(sa.select(table.c.claims_seen).where(whose), bind_arguments=self._bind).scalar_one()
+        query = sa.update(table).where(whose).values(claims_seen=sorted({*seen, *names}))
+        self._session.execute(query, bind_arguments=self._bind)
+
     def consume(self, *, tenant_id: UUID, assertion_hash: str, request_nonce: str | None, expires: datetime) -> None:
         values = {
             "tenant_id": str(tenant_id),
@@ -183,10 +244,57 @@ class _SqlTransaction:
         user = self._session.get(self._users.model, identity.user_id)
         if user is None:
             raise ProvisioningRefused(Reason.USER_GONE, "an identity points to a user that does not exist")
-        return self._users.read(user, tenant=tenant)
+        granted = self._find_granted(identity.user_id, tenant)
+        return self._users.read(user, tenant=tenant, granted=granted)
 
-    def create_user(self, values: Mapping[str, Any], *, tenant: Tenant, subject: Subject, now: datetime) -> Any:
-        user_id = self._users.create(self._session, values, tenant=tenant)
+    def find_holders(self, address: str, *, tenant: Tenant, subject: Subject) -> tuple[EmailHolder, ...]:
+        holders = find_holders(self._session, address, users=self._users, tenant=tenant, subject=subject)
+        return tuple(
+            replace(holder, user=replace(holder.user, granted=self._find_granted(holder.user.id, tenant))) for holder in holders
+        )
+
+    def count_users(self, tenant_id: UUID) -> int:
+        table = self._tables.identity
+        query = sa.select(sa.func.count(table.c.user_id.distinct())).where(table.c.tenant_id == str(tenant_id))
+        return int(self._session.execute(query, bind_arguments=self._bind).scalar_one())
+
+    def create_user(
+        self, values: Mapping[str, Any], *, tenant: Tenant, subject: Subject, now: datetime, is_active: bool
+    ) -> Any:
+        user_id = self._users.create(self._session, values, tenant=tenant, is_active=is_active)
+        self._insert_identity(subject, user_id=user_id, now=now)
+        return user_id
+
+    def link_user(self, user_id: Any, *, subject: Subject, now: datetime) -> None:
+        self._insert_identity(subject, user_id=user_id, now=now, found_by_email=user_id)
+
+    def change_roles(
+        self, user_id: Any, *, tenant_id: UUID, granted: tuple[str, ...], revoked: tuple[str, ...], now: datetime
+    ) -> None:
+        table = self._tables.role_grant
+        whose = (table.c.user_id == user_id, table.c.role.in_([*granted, *revoked]))
+        ours = table.c.tenant_id == str(tenant_id)
+        rows = self._session.execute(sa.select(table).where(*whose), bind_arguments=self._bind).all()
+        elsewhere = {row.role for row in rows if row.tenant_id != str(tenant_id)}
+        put_in = {row.role for row in rows if row.tenant_id == str(tenant_id) and row.in_field and row.role in revoked}
+        added = self._users.change_roles(self._session, user_id, granted=granted, revoked=frozenset(put_in - elsewhere))
+        self._session.execute(sa.delete(table).where(*whose, ours), bind_arguments=self._bind)
+        if handed_on := put_in & elsewhere:  # what another tenant grants as well stays in the list, as that one's
+            query = sa.update(table).where(table.c.user_id == user_id, table.c.role.in_(handed_on)).values(in_field=True)
+            self._session.execute(query, bind_arguments=self._bind)
+        common = {"tenant_id": str(tenant_id), "user_id": user_id, "granted_at": to_database(now)}
+        made = [{**common, "role": role, "in_field": role in added} for role in granted]
+        if made:
+            self._session.execute(sa.insert(table), made, bind_arguments=self._bind)
+
+    def _find_granted(self, user_id: Any, tenant: Tenant) -> frozenset[str]:
+        rules, table = tenant.mapping.roles, self._tables.role_grant
+        if rules is None or rules.sync_mode is RoleSync.OFF:
+            return frozenset()
+        query = sa.select(table.c.role).where(table.c.user_id == user_id, table.c.tenant_id == str(tenant.id))
+        return frozenset(self._session.execute(query, bind_arguments=self._bind).scalars())
+
+    def _insert_identity(self, subject: Subject, *, user_id: Any, now: datetime, found_by_email: Any = None) -> None:
         row = {
             "subject_key": subject.key,
             "tenant_id": str(subject.tenant_id),
@@ -195,9 +303,9 @@ class _SqlTransaction:
             "subject": subject.value,
             "user_id": user_id,
             "created_at": to_database(now),
+            "found_by_email": found_by_email,
         }
         self._session.execute(sa.insert(self._tables.identity).values(**row), bind_arguments=self._bind)
-        return user_id
 
     def update_user(self, user_id: Any, values: Mapping[str, Any]) -> None:
         self._users.update(self._session, user_id, values)
@@ -221,9 +329,14 @@ def read_attempt(row: Any) -> Attempt:
         request_nonce=row.request_nonce,
         claim_names=tuple(row.claim_names),
         decisions=tuple(
-            FieldDecision(d["field"], FieldAction(d["action"]), FieldWhy(d["why"]), d["source"], detail=d["detail"])
+            FieldDecision(
+                d["field"], FieldAction(d["action"]), FieldWhy(d["why"]), d["source"], d.get("old"), d.get("new"), d["detail"]
+            )
             for d in row.decisions
         ),
+        roles=tuple(RoleDecision(d["role"], RoleAction(d["action"]), RoleWhy(d["why"]), d["source"]) for d in row.roles),
+        claim_state=ClaimState(row.claim_state) if row.claim_state else None,
+        keeps_values=any("new" in d for d in row.decisions),
         browser=row.browser,
         times=row.times,
         finished_at=from_database(row.finished_at) if row.finished_at else None,
@@ -252,6 +365,22 @@ def _unique_fields(users: HostUsers) -> Iterator[set[str]]:
                 yield {field_of[name] for name in names}
 
 
+def _written(decision: FieldDecision, *, keeps_values: bool) -> dict[str, Any]:
+    """A decision as the log holds it. Values stay out unless asked for: it is read by more people than the user table."""
+    row = {"field": decision.field, "action": decision.action.value, "why": decision.why.value, "source": decision.source}
+    row["detail"] = decision.detail
+    return {**row, "old": _plain(decision.old), "new": _plain(decision.new)} if keeps_values else row
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it; what has no such form is written as text."""
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, date):
+        return value.isoformat()
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
 def _insert_attempt(table: sa.Table, attempt: Attempt) -> sa.Insert:
     return sa.insert(table).values(
         reference=attempt.reference,
@@ -265,11 +394,9 @@ def _insert_attempt(table: sa.Table, attempt: Attempt) -> sa.Insert:
         subject_key=attempt.subject_key,
         request_nonce=attempt.request_nonce,
         claim_names=list(attempt.claim_names),
-        # old and new values stay out: the log is read by more people than the user table
-        decisions=[
-            {"field": d.field, "action": d.action.value, "why": d.why.value, "source": d.source, "detail": d.detail}
-            for d in attempt.decisions
-        ],
+        decisions=[_written(decision, keeps_values=attempt.keeps_values) for decision in attempt.decisions],
+        roles=[{"role": d.role, "action": d.action.value, "why": d.why.value, "source": d.source} for d in attempt.roles],
+        claim_state=attempt.claim_state.value if attempt.claim_state else None,
         browser=attempt.browser[:255],
         times=attempt.times,
         finished_at=to_database(attempt.finished_at) if attempt.finished_at else None,

@@ -22,12 +22,15 @@ class Tables:
     user_key: sa.Column[Any]
     tenant_state: sa.Table
     identity: sa.Table
+    role_grant: sa.Table
     assertion: sa.Table
     attempt: sa.Table
     audit: sa.Table
 
 
 _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up only a plain INTEGER key by itself
+# MariaDB's usual collations take "editor" and "Editor" for one
+_ROLE = sa.String(255).with_variant(mysql.VARCHAR(255, collation="utf8mb4_bin"), "mysql", "mariadb")
 _TIME = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 
@@ -67,6 +70,7 @@ def _build(user: sa.Table, user_key: sa.Column[Any]) -> Tables:
         sa.Column("id", sa.String(36), primary_key=True),
         sa.Column("slug", sa.String(63), nullable=False),
         sa.Column("created_at", _TIME, nullable=False),
+        sa.Column("claims_seen", sa.JSON, nullable=False, default=list),
         sa.UniqueConstraint("slug", name="uq_samljit_tenant_state_slug"),
     )
     identity = sa.Table(
@@ -81,7 +85,10 @@ def _build(user: sa.Table, user_key: sa.Column[Any]) -> Tables:
         _user_column(user_key, "identity", ondelete="CASCADE", nullable=False),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column("signed_in_at", _TIME, index=True),  # kept here because the sign-in log is pruned
+        # the user's key once more where e-mail led to the user: two people with one address cannot both become that user
+        sa.Column("found_by_email", user_key.type),
         sa.UniqueConstraint("subject_key", name="uq_samljit_identity_subject_key"),
+        sa.UniqueConstraint("found_by_email", name="uq_samljit_identity_found_by_email"),
     )
     assertion = sa.Table(
         "samljit_assertion",
@@ -94,10 +101,21 @@ def _build(user: sa.Table, user_key: sa.Column[Any]) -> Tables:
         sa.UniqueConstraint("tenant_id", "assertion_hash", name="uq_samljit_assertion_hash"),
         sa.UniqueConstraint("tenant_id", "request_nonce", name="uq_samljit_assertion_nonce"),
     )
+    role_grant = sa.Table(
+        "samljit_role_grant",
+        metadata,
+        sa.Column("id", _BIG, primary_key=True),
+        _tenant_column(tenant_state, "role_grant"),
+        _user_column(user_key, "role_grant", ondelete="CASCADE", nullable=False),
+        sa.Column("role", _ROLE, nullable=False),
+        sa.Column("in_field", sa.Boolean, nullable=False),  # whether samljit put it into the host's roles_field
+        sa.Column("granted_at", _TIME, nullable=False),
+        sa.UniqueConstraint("tenant_id", "user_id", "role", name="uq_samljit_role_grant"),
+    )
     attempt = _attempt_table(metadata, tenant_state, user_key)
-    _forget_deleted_users(user, user_key, identity, attempt)
+    _forget_deleted_users(user, user_key, identity, role_grant, attempt)
     audit = _audit_table(metadata, tenant_state)
-    return Tables(user, user_key, tenant_state, identity, assertion, attempt, audit)
+    return Tables(user, user_key, tenant_state, identity, role_grant, assertion, attempt, audit)
 
 
 def _attempt_table(metadata: sa.MetaData, tenant_state: sa.Table, user_key: sa.Column[Any]) -> sa.Table:
@@ -117,6 +135,8 @@ def _attempt_table(metadata: sa.MetaData, tenant_state: sa.Table, user_key: sa.C
         sa.Column("request_nonce", sa.String(32)),
         sa.Column("claim_names", sa.JSON, nullable=False),
         sa.Column("decisions", sa.JSON, nullable=False),
+        sa.Column("roles", sa.JSON, nullable=False, default=list),
+        sa.Column("claim_state", sa.String(16)),
         sa.Column("browser", sa.String(255), nullable=False),
         sa.Column("times", sa.Integer, nullable=False),
         sa.Column("finished_at", _TIME),
@@ -164,11 +184,14 @@ TRIGGER = "samljit_user_deleted"
 _CREATE_TRIGGER = """
 CREATE TRIGGER IF NOT EXISTS samljit_user_deleted AFTER DELETE ON {user} BEGIN
   DELETE FROM {identity} WHERE user_id = OLD.{key};
+  DELETE FROM {role_grant} WHERE user_id = OLD.{key};
   UPDATE {attempt} SET user_id = NULL WHERE user_id = OLD.{key};
 END"""
 
 
-def _forget_deleted_users(user: sa.Table, user_key: sa.Column[Any], identity: sa.Table, attempt: sa.Table) -> None:
+def _forget_deleted_users(
+    user: sa.Table, user_key: sa.Column[Any], identity: sa.Table, role_grant: sa.Table, attempt: sa.Table
+) -> None:
     """A trigger for SQLite, which enforces no foreign key unless told to at each connection, and gives a freed id to the next user.
 
     An identity left behind would sign that next person in as somebody else (trust: 30). It holds for raw SQL and bulk deletes too.
@@ -177,16 +200,19 @@ def _forget_deleted_users(user: sa.Table, user_key: sa.Column[Any], identity: sa
     @event.listens_for(identity, "after_create")
     def create_trigger(_: sa.Table, connection: sa.Connection, **__: Any) -> None:
         if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql(_trigger(user, user_key, identity, attempt, dialect=connection.dialect))
+            connection.exec_driver_sql(_trigger(user, user_key, identity, role_grant, attempt, dialect=connection.dialect))
 
 
 def trigger_sql(tables: Tables, dialect: sa.Dialect) -> str:
     """The statement that makes the trigger, for a database whose tables were not made by `create_all`."""
-    return _trigger(tables.user, tables.user_key, tables.identity, tables.attempt, dialect=dialect)
+    return _trigger(tables.user, tables.user_key, tables.identity, tables.role_grant, tables.attempt, dialect=dialect)
 
 
-def _trigger(user: sa.Table, user_key: sa.Column[Any], identity: sa.Table, attempt: sa.Table, *, dialect: sa.Dialect) -> str:
+def _trigger(
+    user: sa.Table, user_key: sa.Column[Any], identity: sa.Table, role_grant: sa.Table, attempt: sa.Table, *, dialect: sa.Dialect
+) -> str:
     quote = dialect.identifier_preparer
     names = {"user": quote.format_table(user), "key": quote.format_column(user_key)}
-    names |= {"identity": quote.format_table(identity), "attempt": quote.format_table(attempt)}
+    tables = {"identity": identity, "role_grant": role_grant, "attempt": attempt}
+    names |= {name: quote.format_table(table) for name, table in tables.items()}
     return _CREATE_TRIGGER.format(**names)

@@ -17,10 +17,12 @@ from sqlalchemy.orm import ColumnProperty, Mapper, Session
 
 from samljit.errors import ConfigError, Problem, ProvisioningRefused, Reason
 from samljit.model import ExistingUser, Tenant, UserColumn, UserShape, ValueType
+from samljit.sql.roles_field import check_roles_field, read_roles, write_roles
 from samljit.sql.tables import Tables, make_tables
 from samljit.store import HostRefused
 
 TenantFields = Callable[[Tenant], Mapping[str, Any]]
+IsPrivileged = Callable[[Any], bool]
 
 _PASSWORD_WORDS = ("password", "passwd", "pwd")
 
@@ -36,25 +38,29 @@ class HostUsers:
     email_field: str | None
     active_field: str | None
     tenant_fields: TenantFields | None
+    is_privileged: IsPrivileged | None = None
+    roles_field: str | None = None
 
     @property
     def bind(self) -> dict[str, Any]:
         """Which engine own statements go to: that of the host's class, whether it is bound by its class, its table or its bind key."""
         return {"mapper": self.mapper, "clause": self.mapper.persist_selectable}
 
-    def shape(self, protected: frozenset[str]) -> UserShape:
-        """The columns a mapping may fill. Keys, passwords, the active flag and `protected` are never targets (trust: 32)."""
+    def shape(self, protected: frozenset[str], *, grantable_roles: frozenset[str] | None = None) -> UserShape:
+        """The columns a mapping may fill. Keys, passwords, the active flag, roles and `protected` are never targets (trust: 32)."""
         columns = {attribute.key: _describe(attribute) for attribute in column_attributes(self.mapper)}
         filled = {self.key, self.active_field, self._discriminator()}
         columns |= {name: replace(column, has_default=True) for name, column in columns.items() if name in filled}
         passwords = {name for name in columns if any(word in name.lower() for word in _PASSWORD_WORDS)}
-        own = {self.key} | ({self.active_field} if self.active_field else set())
+        own = {name for name in (self.key, self.active_field, self.roles_field) if name}
         return UserShape(
             columns=columns,
             protected=frozenset(own | passwords | protected),
             email_field=self.email_field,
             active_field=self.active_field,
             host_fills=self.tenant_fields is not None,
+            knows_privileged=self.is_privileged is not None,
+            grantable_roles=grantable_roles,
         )
 
     def _discriminator(self) -> str | None:
@@ -82,19 +88,25 @@ class HostUsers:
         user = session.get(self.model, user_id, populate_existing=True)
         return user if user is not None and self.is_active(user) else None
 
-    def read(self, user: Any, *, tenant: Tenant) -> ExistingUser:
-        """Raises: ProvisioningRefused (user_outside_tenant)."""
+    def read(self, user: Any, *, tenant: Tenant, granted: frozenset[str] = frozenset()) -> ExistingUser:
+        """The user as it stands; `granted` are the roles that samljit granted for the tenant.
+
+        Raises: ProvisioningRefused (user_outside_tenant).
+        """
         for name, expected in self.fields_of(tenant).items():
             if getattr(user, name) != expected:
                 raise ProvisioningRefused(Reason.USER_OUTSIDE_TENANT, f"field {name}")
         values = {rule.target: getattr(user, rule.target) for rule in tenant.mapping.fields}
-        return ExistingUser(id=getattr(user, self.key), is_active=self.is_active(user), values=values)
+        roles = None
+        if self.roles_field is not None and tenant.mapping.roles is not None:
+            roles = frozenset(read_roles(user, self.roles_field))
+        return ExistingUser(getattr(user, self.key), self.is_active(user), values, granted, roles)
 
-    def create(self, session: Session, values: Mapping[str, Any], *, tenant: Tenant) -> Any:
+    def create(self, session: Session, values: Mapping[str, Any], *, tenant: Tenant, is_active: bool) -> Any:
         """Makes a user and gives its key. Raises: HostRefused, WriteConflict."""
         fixed: dict[str, Any] = self.fields_of(tenant)
         if self.active_field:
-            fixed[self.active_field] = True
+            fixed[self.active_field] = is_active
         with _host_code():
             user = _construct(self.model, {**values, **fixed})
             session.add(user)
@@ -108,6 +120,31 @@ class HostUsers:
             for name, value in values.items():
                 setattr(user, name, value)
             session.flush()
+
+    def change_roles(
+        self, session: Session, user_id: Any, *, granted: tuple[str, ...], revoked: frozenset[str]
+    ) -> frozenset[str]:
+        """Keeps the host's roles_field in step, and gives those roles that were not in it before. All others stay in it.
+
+        Raises: HostRefused, WriteConflict.
+        """
+        if self.roles_field is None or not (granted or revoked):
+            return frozenset()
+        user = session.get(self.model, user_id)
+        with _host_code():
+            if self.roles_field in self.mapper.column_attrs:
+                # read again and locked: what somebody grants by hand in this very moment must not be overwritten
+                session.refresh(user, [self.roles_field], with_for_update=True)
+            before = read_roles(user, self.roles_field)
+            added = [role for role in granted if role not in before]
+            write_roles(user, self.roles_field, added=added, removed=[role for role in before if role in revoked])
+            session.flush()
+        return frozenset(added)
+
+    def is_privileged_user(self, user: Any) -> bool:
+        """Whether the host calls this user privileged; whom it cannot tell is. Raises: HostRefused."""
+        with _host_code():
+            return self.is_privileged is None or self.is_privileged(user) is not False
 
 
 def _construct(model: type[Any], values: Mapping[str, Any]) -> Any:
@@ -140,7 +177,13 @@ def _host_code() -> Iterator[None]:
 
 
 def inspect_users(
-    model: type[Any], *, email_field: str | None, active_field: str | None, tenant_fields: TenantFields | None
+    model: type[Any],
+    *,
+    email_field: str | None,
+    active_field: str | None,
+    tenant_fields: TenantFields | None,
+    is_privileged: IsPrivileged | None = None,
+    roles_field: str | None = None,
 ) -> HostUsers:
     """Looks the host's user class over and makes samljit's tables in its MetaData.
 
@@ -156,6 +199,7 @@ def inspect_users(
         for role, name in (("email_field", email_field), ("active_field", active_field))
         if name is not None and name not in names
     ]
+    problems += [] if roles_field is None else check_roles_field(mapper, roles_field)
     if problems:
         raise ConfigError(problems)
     users = HostUsers(
@@ -166,6 +210,8 @@ def inspect_users(
         email_field=email_field,
         active_field=active_field,
         tenant_fields=tenant_fields,
+        is_privileged=is_privileged,
+        roles_field=roles_field,
     )
     _forget_deleted(users)
     return users
@@ -185,7 +231,8 @@ def _forget_deleted(users: HostUsers) -> None:
     @event.listens_for(users.mapper, "after_delete", propagate=True)
     def forget(_: Mapper[Any], connection: sa.Connection, user: Any) -> None:
         key = getattr(user, users.key)
-        connection.execute(sa.delete(tables.identity).where(tables.identity.c.user_id == key))
+        for table in (tables.identity, tables.role_grant):
+            connection.execute(sa.delete(table).where(table.c.user_id == key))
         connection.execute(sa.update(tables.attempt).where(tables.attempt.c.user_id == key).values(user_id=None))
 
     @event.listens_for(users.mapper, "after_insert", propagate=True)

@@ -14,20 +14,24 @@ from flask import Response, request, url_for
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from samljit.errors import AssertionRejected, ProvisioningRefused, Reason, SignInRefused
-from samljit.model import Assertion, Outcome, Stage, Tenant
-from samljit.provision.sign_in import SignIn, find_user_of, provision
+from samljit.model import Assertion, ClaimState, Outcome, Stage, Tenant
+from samljit.provision.sign_in import PlanRefused, SignIn, find_user_of, provision
 from samljit.saml.gate import decode_response
-from samljit.signals import user_created, user_updated
+from samljit.signals import roles_changed, sign_in_refused, user_created, user_updated
 from samljit.sql.store import new_reference
 from samljit.store import Unavailable
 from samljit.views.attempts import Step, browser_of, log, log_refusal, tell_host
 from samljit.views.cookies import COOKIE_NAMES, Handover, set_handover, set_refusal
 from samljit.views.mounted import app_secrets, mounted
-from samljit.views.pages import page, sign_in_step
+from samljit.views.pages import page, refused_page, sign_in_step
 
 MAX_BODY = 512 * 1024  # bytes
 MAX_RELAY_STATE = 512  # bytes; Entra's RelayState is longer than the 80 that SAML bindings 3.4.3 allows
 _MAX_FIELDS = 16
+_REMEDIES = {
+    ClaimState.OVERAGE: "In Entra: Attributes & Claims, group claim, groups assigned to the application; or filter them, or use app roles",
+    ClaimState.REPLACED: "In Entra: Attributes & Claims, group claim, Emit groups as role claims, off",
+}
 
 
 class OwnCookiesOnly(Response):
@@ -59,17 +63,21 @@ def answer(step: Step) -> Response:
         return _refuse_at_finish(rejected, step)
     step.verified = True
     step.nonce = assertion.request.nonce if assertion.request else None
+    step.claim_names = tuple(assertion.claims)
     _ask_host(tenant, assertion)
     step.stage = Stage.PROVISION
     try:
         done = _provision(assertion, tenant, step)
     except ProvisioningRefused as refused:
+        step.decisions = refused.decisions if isinstance(refused, PlanRefused) else ()
         if refused.reason is not Reason.REPLAYED:
             raise
         step.user_id = find_user_of(assertion, store=mounted().store, tenant=tenant)
         return _refuse_at_finish(refused, step)
     _tell_host(done, tenant)
     mounted().purge_now_and_then(now=step.now)
+    if not done.plan.is_active:
+        return _refuse_newcomer(done, step)
     return _hand_over(done.attempt.reference, step)
 
 
@@ -145,10 +153,30 @@ def _provision(assertion: Assertion, tenant: Tenant, step: Step) -> SignIn:
 def _tell_host(done: SignIn, tenant: Tenant) -> None:
     """After the commit, with every session closed."""
     log.info("provisioned: %s tenant=%s reference=%s", done.plan.outcome, tenant.slug, done.attempt.reference)
+    _warn_of_claims(done, tenant)
     signal = {Outcome.CREATE: user_created, Outcome.UPDATE: user_updated}.get(done.plan.outcome)
     if signal is not None:
         reference, decisions = done.attempt.reference, done.plan.decisions
         tell_host(signal, user_id=done.user_id, tenant=tenant.slug, reference=reference, decisions=decisions)
+    if done.plan.granted or done.plan.revoked:
+        changed = {"granted": done.plan.granted, "revoked": done.plan.revoked}
+        tell_host(roles_changed, user_id=done.user_id, tenant=tenant.slug, reference=done.attempt.reference, **changed)
+
+
+def _warn_of_claims(done: SignIn, tenant: Tenant) -> None:
+    """Roles that could not be told are left as they are; the log says so each time, and how Entra is to be set up."""
+    remedy = _REMEDIES.get(done.plan.claim_state or ClaimState.PRESENT)
+    if remedy:
+        log.warning("roles left alone: %s tenant=%s reference=%s %s", done.plan.claim_state, tenant.slug, done.attempt.reference, remedy)
+
+
+def _refuse_newcomer(done: SignIn, step: Step) -> Response:
+    """The user was made, and waits to be switched on; the attempt's row says both."""
+    reference, tenant = done.attempt.reference, step.tenant
+    assert tenant is not None
+    log.warning("sign-in refused: %s tenant=%s reference=%s new user", Reason.USER_INACTIVE, tenant.slug, reference)
+    tell_host(sign_in_refused, reason=Reason.USER_INACTIVE, tenant=tenant.slug, reference=reference)
+    return refused_page(Reason.USER_INACTIVE, reference=reference, step=step)
 
 
 def _refuse_at_finish(error: AssertionRejected | ProvisioningRefused, step: Step) -> Response:

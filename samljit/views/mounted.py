@@ -81,7 +81,8 @@ class Mounted:
     def get_tenant(self, slug: str, *, now: datetime) -> Tenant:
         """The tenant with its permanent id. Raises: SignInRefused (tenant_unknown); store.Unavailable."""
         template = self.find_template(slug)
-        return replace(template, id=self.store.get_tenant_id(slug, now=now))
+        state = self.store.get_tenant_state(slug, now=now)
+        return replace(template, id=state.id, claims_seen=state.claims_seen)
 
     def shape_for(self, tenant: Tenant) -> UserShape:
         """The shape to plan with: the columns that name the tenant are nobody's to map."""
