@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,11 +21,12 @@ from click.testing import Result
 from sqlalchemy import String, event, insert, text, update
 from sqlalchemy.orm import mapped_column
 
+from samljit.commands import make_commands
 from samljit.errors import CATALOGUE, Card, Reason
 from samljit.sql.store import new_reference
 from samljit.testing import FakeEntra, Person
 from tests.conftest import Mount
-from tests.host import ADELE, BIANCA, FIELDS, ORIGIN, Host, make_host, make_user_model
+from tests.host import ADELE, BIANCA, FIELDS, LOGIN, ORIGIN, Host, make_host, make_user_model
 from tests.servers import KINDS, database
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -188,6 +191,16 @@ def test_every_reason_can_be_explained(host: Host, reason: Reason) -> None:
     [row] = host.rows("samljit_attempt")
     told = read(host, "explain", row.reference)["explanation"]
     assert (told["that_means"], told["what_to_put"] is None) == (CATALOGUE[reason].admin, CATALOGUE[reason].card is None)
+
+
+def test_a_refused_plan_is_kept_with_its_claims_and_fields(any_host: Host) -> None:
+    any_host.sign_in(replace(ADELE, email="no address"))
+    [row] = read(any_host, "log")
+    assert (row["reason"], {field["field"]: field["action"] for field in row["fields"]}["email"]) == ("value_invalid", "refused")
+    assert any(claim.endswith("/surname") for claim in row["claims"])
+    assert "no address" not in json.dumps(row)
+    told = run(any_host, "explain", row["reference"]).stdout
+    assert "email" in told.splitlines()[-4]
 
 
 # --- retention --------------------------------------------------------------------------------------------------------
@@ -516,3 +529,39 @@ def test_certificates_are_listed_with_their_dates(host: Host) -> None:
     with time_machine.travel(until + timedelta(days=1)):
         [row] = read(host, "cert", "list", code=1)
         assert (row["status"], row["days_left"]) == ("expired", -1)
+
+
+# --- the README -------------------------------------------------------------------------------------------------------
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+GROUPS = ("identity", "tenant", "mapping", "cert")
+LINES = re.findall(r"^flask samljit (.*)$", README.partition("## Run it")[2].partition("\n## ")[0], re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_command_of_the_readme_works_as_it_stands_there(
+    mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    host = mount(configure=lambda app: app.config.update(SECRET_KEY="0123456789abcdef0123456789abcdef"))
+    host.sign_in(ADELE)
+    add_user(host, "ned@contoso.example", id=17)
+    execute(host, "UPDATE samljit_attempt SET reference = 'SJ-7K2M-9QXD'")
+    monkeypatch.chdir(tmp_path)
+    page = host.browser().get(LOGIN)
+    post = host.entra.respond(host.entra.read_request(page.url), BIANCA, now=datetime.now(UTC))
+    Path("response.txt").write_text(post.form["SAMLResponse"])
+    Path("claims.json").write_text(json.dumps({"objectidentifier": ADELE.object_id, "emailaddress": "ned@contoso.example"}))
+    Path("draft.json").write_text(json.dumps({"fields": {"email": "emailaddress"}}))
+    write_csv(tmp_path, ("contoso", object_id(1), "17"))
+    result = run(host, *shlex.split(line))
+    assert (result.exit_code, bool(result.stdout)) == (0, True), result.output
+
+
+def test_the_readme_shows_every_command() -> None:
+    group = make_commands()
+    shown = {words[0] if words[0] not in GROUPS else " ".join(words[:2]) for words in map(str.split, LINES)}
+    assert shown == {
+        name if name not in GROUPS else f"{name} {inner}"
+        for name, command in group.commands.items()
+        for inner in (getattr(command, "commands", None) or [""])
+    }

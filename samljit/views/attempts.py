@@ -14,7 +14,7 @@ from blinker import NamedSignal
 from flask import Request, current_app, request
 
 from samljit.errors import Reason, SamlJitError
-from samljit.model import Attempt, Outcome, Stage, Tenant
+from samljit.model import Attempt, FieldDecision, Outcome, Stage, Tenant
 from samljit.signals import sign_in_refused
 from samljit.sql.store import new_reference
 from samljit.store import Unavailable, WriteConflict
@@ -49,6 +49,8 @@ class Step:
     nonce: str | None = None
     verified: bool = False
     user_id: Any = None
+    claim_names: tuple[str, ...] = ()
+    decisions: tuple[FieldDecision, ...] = ()
 
 
 class UnverifiedLimit:
@@ -88,6 +90,8 @@ def log_refusal(error: SamlJitError, step: Step) -> str:
             detail=printable(error.detail),
             user_id=step.user_id,
             request_nonce=step.nonce,
+            claim_names=step.claim_names,
+            decisions=step.decisions,
             browser=browser_of(request),
             times=times,
         )
