@@ -11,6 +11,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA1
 from lxml import etree
 
 from samljit.errors import AssertionRejected, Reason
@@ -20,6 +25,7 @@ from samljit.saml.encryption import read_keys
 from samljit.saml.request import RequestIds
 from samljit.saml.validator import Validator
 from samljit.testing import AuthnRequest, Browser, FakeEntra, Form, KeyPair, Page, Person
+from samljit.testing.encryption import XENC, XENC11
 from tests.host import ACS, ADELE, ENTITY_ID, LOGIN, ORIGIN, Host
 
 SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
@@ -166,6 +172,27 @@ def public_face(page: Page) -> str:
     text = re.sub(r"SJ-[0-9A-Z]{4}-[0-9A-Z]{4}", "SJ", page.text)
     text = re.sub(r"\?again=[0-9a-f]{32}", "", text)
     return re.sub(r"<time.*?</time>", "", text)
+
+
+def sealed(plain: bytes, to: KeyPair) -> bytes:
+    """An EncryptedAssertion that holds these bytes, whatever they are, for the holder of that key: AES-256-GCM and RSA-OAEP."""
+    key, nonce = AESGCM.generate_key(256), bytes(12)
+    public = x509.load_der_x509_certificate(to.certificate_der).public_key()
+    assert isinstance(public, RSAPublicKey)
+    wrapped = public.encrypt(key, OAEP(mgf=MGF1(SHA1()), algorithm=SHA1(), label=None))
+    key_value, value = (base64.b64encode(data).decode() for data in (wrapped, nonce + AESGCM(key).encrypt(nonce, plain, None)))
+    return (
+        f'<EncryptedAssertion xmlns="{SAML}"><EncryptedData xmlns="{XENC}"><EncryptionMethod Algorithm="{XENC11}aes256-gcm"/>'
+        f'<KeyInfo xmlns="{DS}"><EncryptedKey xmlns="{XENC}"><EncryptionMethod Algorithm="{XENC}rsa-oaep-mgf1p"/>'
+        f"<CipherData><CipherValue>{key_value}</CipherValue></CipherData></EncryptedKey></KeyInfo>"
+        f"<CipherData><CipherValue>{value}</CipherValue></CipherData></EncryptedData></EncryptedAssertion>"
+    ).encode()
+
+
+def cut_out(xml: bytes) -> tuple[bytes, bytes, bytes]:
+    """A response as Entra writes it, in three: what stands before its assertion, the assertion, and what follows."""
+    start, end = xml.index(b"<Assertion "), xml.index(b"</Assertion>") + len(b"</Assertion>")
+    return xml[:start], xml[start:end], xml[end:]
 
 
 # --- without a host: the validator alone ------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ from typing import Any
 
 from samljit.errors import AssertionRejected
 from samljit.saml.gate import MAX_XML, decode_response
-from samljit.testing import Claim, claims_of
+from samljit.testing import Claim, KeyPair, claims_of, signing_key
 from tests.host import ADELE
-from tests.trust.forge import Desk
+from tests.trust.forge import Desk, cut_out, sealed
 
 MEMORY = 2 * 1024**3  # address space of the child, bytes
 XENC = "http://www.w3.org/2001/04/xmlenc#"
@@ -109,8 +109,8 @@ def bombs() -> Iterator[tuple[str, bytes]]:
     yield "utf-16-flood", ("<a>" * 40_000).encode("utf-16-le")
 
 
-def floods(xml: bytes) -> Iterator[tuple[str, bytes]]:
-    """In a message that carries a genuine signature, as everybody has one who can sign in."""
+def floods(xml: bytes, *, room: int = MAX_XML - 12_000) -> Iterator[tuple[str, bytes]]:
+    """In a message that carries a genuine signature, as everybody has one who can sign in; in up to `room` bytes each."""
     exc = b'<Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"/>'
     algorithm = b'<Transform Algorithm="http://www.w3.org/TR/1999/REC-xpath-19991116">'
     xpath = algorithm + b"<XPath>//*[count(//*)&gt;0]//*[count(//*)]</XPath></Transform>"
@@ -122,7 +122,7 @@ def floods(xml: bytes) -> Iterator[tuple[str, bytes]]:
     prefixes = b'><InclusiveNamespaces xmlns="http://www.w3.org/2001/10/xml-exc-c14n#" PrefixList="' + b"a " * 2000 + b'"/></Transform>'
     yield "long-prefix-list", replaced(xml, exc, exc[:-2] + prefixes)
     for name, place in {"response": RESPONSE, "assertion": b"<Assertion ", "signature": b"<Signature ", "info": b"<SignedInfo"}.items():
-        spaces = b" " + filled(lambda n: b'xmlns:a%d="u:%d" ' % (n, n), most=9000)
+        spaces = b" " + filled(lambda n: b'xmlns:a%d="u:%d" ' % (n, n), room, most=9000)
         yield f"namespaces-on-{name}", replaced(xml, place, place + spaces)
         few = b" " + filled(lambda n: b'xmlns:a%d="u:%d" ' % (n, n), most=60)
         yield f"sixty-namespaces-on-{name}", replaced(xml, place, place + few)
@@ -131,11 +131,30 @@ def floods(xml: bytes) -> Iterator[tuple[str, bytes]]:
     many = b" " + filled(lambda n: b'xmlns:a%d="u:%d" ' % (n, n), most=60)
     loaded = b"<AttributeValue" + many + b">x</AttributeValue>"
     yield "values-with-namespaces", replaced(xml, b"</AttributeValue>", b"</AttributeValue>" + loaded * 150)
-    yield "white-space-inside", replaced(xml, b"<Conditions", b" " * 230_000 + b"<Conditions")
-    yield "carriage-returns-inside", replaced(xml, b"<Conditions", b"&#13;" * 45_000 + b"<Conditions")
+    yield "white-space-inside", replaced(xml, b"<Conditions", b" " * (room - 20_000) + b"<Conditions")
+    yield "carriage-returns-inside", replaced(xml, b"<Conditions", b"&#13;" * (room // 5 - 5_000) + b"<Conditions")
     yield "audiences", replaced(xml, b"<Audience>", b"<Audience>x</Audience>" * 3900 + b"<Audience>")
     long = b"<AttributeValue>" + b"&amp;" * 3000 + b"</AttributeValue>"
     yield "long-values", replaced(xml, b"</AttributeValue>", b"</AttributeValue>" + long * 15)
+
+
+def encrypted(xml: bytes, to: KeyPair) -> Iterator[tuple[str, bytes]]:
+    """What anybody can encrypt to our key, which stands in our metadata: the same once more, where the gate sees it only afterwards."""
+    room = MAX_XML * 3 // 4 - 16_000
+    before, assertion, after = cut_out(xml)
+    for name, made in floods(xml, room=room):
+        if (flooded := cut_out(made)[1]) != assertion:
+            yield f"{name}-encrypted", before + sealed(flooded, to) + after
+    for name, made in bombs():
+        yield f"{name}-encrypted", before + sealed(made[:room], to) + after
+    again = assertion
+    for depth in range(1, 5):
+        again = sealed(again, to)
+        yield f"encrypted-{depth + 1}-times", before + sealed(again, to) + after
+    long = sealed(assertion, to).replace(b"<CipherValue>", b"<CipherValue>" + b"AAAA" * (room // 3), 2)
+    yield "long-encrypted-key", before + long.replace(b"AAAA" * (room // 3), b"", 1) + after
+    yield "padded-inside-encrypted", before + sealed(assertion + b" " * (room - len(assertion)), to) + after
+    yield "padded-behind-encrypted", before + sealed(assertion, to) + b" " * room + after
 
 
 def genuine_floods(desk: Desk, now: datetime) -> Iterator[tuple[str, bytes]]:
@@ -159,7 +178,7 @@ def documents(desk: Desk, now: datetime, fifo: str, port: str) -> Iterator[tuple
     }
     for sign in ("assertion", "response"):
         xml = desk.respond(now=now, sign=sign)
-        for name, made in (*outside(xml, urls), *floods(xml)):
+        for name, made in (*outside(xml, urls), *floods(xml), *encrypted(xml, desk.own_keys[0])):
             yield f"{name}-{sign}-signed", made
     yield from bombs()
     yield from genuine_floods(desk, now)
@@ -167,7 +186,7 @@ def documents(desk: Desk, now: datetime, fifo: str, port: str) -> Iterator[tuple
 
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    desk, now = Desk(), datetime.now(UTC)
+    desk, now = Desk(own_keys=(signing_key("our own"),)), datetime.now(UTC)
     desk.validate(desk.respond(now=now), now=now)  # whatever is prepared once is prepared
     made = [(name, xml) for name, xml in documents(desk, now, *sys.argv[1:3]) if len(xml) <= MAX_XML]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from datetime import UTC, datetime
 from functools import cache
+from itertools import cycle
 from random import Random
 from typing import Any
 
@@ -20,9 +21,10 @@ from lxml import etree
 
 from samljit.errors import AssertionRejected
 from samljit.saml.gate import MAX_XML, decode_response
-from samljit.testing import Claim, claims_of
+from samljit.testing import Claim, Encryption, claims_of, signing_key
+from samljit.testing.encryption import XENC, XENC11
 from tests.host import ADELE
-from tests.trust.forge import DS, SAML, SAMLP, Desk
+from tests.trust.forge import DS, SAML, SAMLP, Desk, cut_out, sealed
 
 MUTANTS = int(os.environ.get("SAMLJIT_MUTANTS", "600"))
 KINDS: list[dict[str, Any]] = [
@@ -31,6 +33,7 @@ KINDS: list[dict[str, Any]] = [
     {"sign": "both"},
     {"sign": "both", "style": "prefixed", "inclusive_prefixes": ("saml", "samlp")},
 ]
+CIPHERS: list[dict[str, Any]] = [{}, {"data_algorithm": f"{XENC11}aes256-gcm"}, {"digest": f"{XENC}sha256"}]
 BITS = (
     b"<!---->", b"<?x?>", b"<![CDATA[x]]>", b"<!DOCTYPE a>", b"&amp;", b"&#x41;", b"&e;", b"\0", b"\xff", b"\xef\xbb\xbf", b" ", b"\r\n",
     b"<x/>", b'ID="_x" ', b'xmlns="urn:x:y" ', b'xmlns:saml="urn:x:y" ', b"xml:base='/' ", b"0", b"A", b">", b"<", b'"', b"'", b"=",
@@ -39,10 +42,12 @@ BITS = (
 
 @cache
 def genuine() -> tuple[Desk, datetime, tuple[bytes, ...]]:
-    """The validator, the time, and one response of each kind; all say the same about the same person."""
-    desk, now = Desk(), datetime.now(UTC)
+    """The validator, the time, and one response of each kind, plain ones first; all say the same about the same person."""
+    desk, now = Desk(own_keys=(signing_key("our own"),)), datetime.now(UTC)
     claims = (*claims_of(ADELE, desk.entra.tenant_id), Claim("odd", ("a & b", "<c>", " d\t\r\n", "é\u202e")))
-    return desk, now, tuple(desk.respond(now=now, claims=claims, **kind) for kind in KINDS)
+    ciphers = [Encryption(desk.own_keys[0].certificate_der, **how) for how in CIPHERS]
+    encrypted = [{**kind, "encryption": cipher} for kind, cipher in zip(KINDS, cycle(ciphers), strict=False)]
+    return desk, now, tuple(desk.respond(now=now, claims=claims, **kind) for kind in (*KINDS, *encrypted))
 
 
 @cache
@@ -211,6 +216,31 @@ def test_trees_changed_at_random_are_refused_or_change_nothing(seed: int) -> Non
         except (ValueError, TypeError):  # lxml does not do everything that is asked of it
             continue
     judge(etree.tostring(root))
+
+
+# --- what was encrypted -----------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=MUTANTS // 2, deadline=None, suppress_health_check=list(HealthCheck), derandomize=MUTANTS <= 600, database=None)
+@given(seed=st.integers(0, 2**48))
+def test_a_mutant_gets_in_encrypted_where_it_gets_in_plain_and_nowhere_else(seed: int) -> None:
+    """Anybody can encrypt to our key: bytes and trees are changed before that is done."""
+    random = Random(seed)
+    desk, now, messages = genuine()
+    before, assertion, after = cut_out(messages[0])
+    for _ in range(random.choice((1, 1, 2, 3))):
+        if random.random() < 0.6:
+            assertion = random.choice(BYTE_MUTATIONS)(assertion, random) or b"<"
+            continue
+        try:
+            root = etree.fromstring(assertion)
+            random.choice(TREE_MUTATIONS)(root, random)
+            assertion = etree.tostring(root, with_tail=False)
+        except (ValueError, TypeError, etree.XMLSyntaxError):
+            continue
+    encrypted = before + sealed(assertion, desk.own_keys[0]) + after
+    judge(encrypted)
+    assert (desk.reason(encrypted, now=now) is None) == (desk.reason(before + assertion + after, now=now) is None)
 
 
 # --- the form field ---------------------------------------------------------------------------------------------------
