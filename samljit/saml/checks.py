@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from samljit.errors import AssertionRejected, Reason
-from samljit.model import IdentityProvider, PendingRequest, Tenant
+from samljit.model import IdentityProvider, PendingRequest, Purpose, Tenant
 from samljit.saml.names import BEARER, ENTITY_FORMAT, TENANT_ID_CLAIM
 from samljit.saml.reader import Confirmation, SignedAssertion, read_time, whole_seconds
 from samljit.saml.request import RequestIds
@@ -107,7 +107,7 @@ def check_request(
     tenant: Tenant,
     now: datetime,
 ) -> PendingRequest:
-    """Trust 20: the signed confirmation names a request that we made for this tenant, of late."""
+    """Trust 20: the signed confirmation names a request to sign in that we made for this tenant, of late."""
     if confirmation.in_response_to is None:
         if facts.in_response_to is not None:
             raise AssertionRejected(Reason.IN_RESPONSE_TO_MISMATCH)
@@ -115,6 +115,8 @@ def check_request(
     request = requests.read(confirmation.in_response_to, tenant_id=tenant.id, now=now)
     if facts.in_response_to not in (None, confirmation.in_response_to):
         raise AssertionRejected(Reason.IN_RESPONSE_TO_MISMATCH)
+    if request.purpose is not Purpose.SIGN_IN:  # one that only tries something out signs nobody in
+        raise AssertionRejected(Reason.REQUEST_UNKNOWN, f"made for {request.purpose}")
     if request.force_authn and authn_instant < request.issued_at:
         raise AssertionRejected(Reason.REAUTHENTICATION_MISSING)
     return request

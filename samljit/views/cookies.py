@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from flask import Request, Response
@@ -28,11 +29,12 @@ COOKIE_NAMES = tuple(prefix + name for prefix in ("", "__Host-") for name in (_P
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A sign-in that this browser began."""
+    """A sign-in that this browser began, and whether with ForceAuthn."""
 
     nonce: str
     tenant_id: UUID
     next: str
+    force: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def _drop(response: Response, mount: Mounted, name: str) -> None:
     response.delete_cookie(_name(mount, name), path="/", secure=mount.is_https, httponly=True, samesite="Lax")
 
 
-def _load(signer: URLSafeTimedSerializer, token: str, *, lifetime: timedelta) -> tuple[list[str], datetime] | None:
+def _load(signer: URLSafeTimedSerializer, token: str, *, lifetime: timedelta) -> tuple[list[Any], datetime] | None:
     try:
         payload, made = signer.loads(token, max_age=int(lifetime.total_seconds()), return_timestamp=True)
     except BadSignature:
@@ -71,7 +73,7 @@ def _load(signer: URLSafeTimedSerializer, token: str, *, lifetime: timedelta) ->
 
 def set_pending(response: Response, request: Request, *, mount: Mounted, secrets: Secrets, pending: Pending) -> None:
     """Remembers a sign-in in this browser, and forgets the oldest where there are more than five."""
-    token = secrets.pending.dumps([pending.nonce, str(pending.tenant_id), pending.next])
+    token = secrets.pending.dumps([pending.nonce, str(pending.tenant_id), pending.next, pending.force])
     token = token if isinstance(token, str) else token.decode()
     ours = re.compile(re.escape(_name(mount, _PENDING)) + "[0-9a-f]{32}")  # any other name that was sent is not fit for a header of ours
     kept, stale, size = [], [], len(token)
@@ -96,7 +98,7 @@ def find_pending(request: Request, nonce: str, *, mount: Mounted, secrets: Secre
     loaded = _load(secrets.pending, request.cookies.get(_name(mount, _PENDING + nonce), ""), lifetime=REQUEST_LIFETIME)
     if loaded is None or loaded[0][0] != nonce:
         return None
-    return Pending(nonce=nonce, tenant_id=UUID(loaded[0][1]), next=loaded[0][2])
+    return Pending(nonce=nonce, tenant_id=UUID(loaded[0][1]), next=loaded[0][2], force=loaded[0][3])
 
 
 # --- the hand-over ----------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ _LONGEST_HINT = 320  # characters, the longest e-mail address
 def login(step: Step) -> Response:
     """Sends the person to the IdP with a request that authenticates itself, and remembers where to come back to in a cookie.
 
-    Query: `next` a local path, `again` the nonce of a sign-in whose `next` to take over, `login_hint`, `force=1` for ForceAuthn.
+    Query: `next` a local path, `force=1` for ForceAuthn, `again` the nonce of a sign-in whose `next` and `force` to take over, `login_hint`.
     """
     _check_login_manager()
     tenant = step.tenant
@@ -32,21 +32,22 @@ def login(step: Step) -> Response:
     if elsewhere := _own_host_url(tenant):
         return _see_other(elsewhere)
     secrets = app_secrets()
-    pending_request = secrets.requests.issue(tenant.id, now=step.now, force_authn=request.args.get("force") == "1")
+    again = _find_again(tenant)
+    force = request.args.get("force") == "1" or (again is not None and again.force)
+    pending_request = secrets.requests.issue(tenant.id, now=step.now, force_authn=force)
     login_hint = request.args.get("login_hint", "")
     hint = login_hint if len(login_hint) <= _LONGEST_HINT and login_hint.isprintable() else None
     response = _see_other(redirect_url(tenant, pending_request, login_hint=hint))
-    pending = Pending(pending_request.nonce, tenant.id, _next_path(tenant))
+    next_path = again.next if again else local_path(request.args.get("next"), url_prefix=mounted().url_prefix)
+    pending = Pending(pending_request.nonce, tenant.id, next_path, force)
     set_pending(response, request, mount=mounted(), secrets=secrets, pending=pending)
     return response
 
 
-def _next_path(tenant: Tenant) -> str:
-    mount = mounted()
-    again = find_pending(request, request.args.get("again", ""), mount=mount, secrets=app_secrets())
-    if again is not None and again.tenant_id == tenant.id:
-        return again.next
-    return local_path(request.args.get("next"), url_prefix=mount.url_prefix)
+def _find_again(tenant: Tenant) -> Pending | None:
+    """The sign-in of this browser that is tried once more, as the query says."""
+    found = find_pending(request, request.args.get("again", ""), mount=mounted(), secrets=app_secrets())
+    return found if found is not None and found.tenant_id == tenant.id else None
 
 
 def _own_host_url(tenant: Tenant) -> str | None:

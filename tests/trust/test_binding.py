@@ -12,6 +12,7 @@ import pytest
 import time_machine
 
 from samljit.errors import ConfigError, Reason
+from samljit.model import Purpose
 from samljit.testing import Claim, FakeEntra, claims_of, documented_times
 from samljit.testing.people import EMAIL_ADDRESS, NAME
 from tests.host import ACS, ADELE, BIANCA, ENTITY_ID, LOGIN, ORIGIN, Host, make_host, settings_for
@@ -140,6 +141,13 @@ def test_a_request_that_is_not_ours_is_refused(host: Host, caplog: pytest.LogCap
     refused(host, caplog, Reason.REQUEST_UNKNOWN, **named(request_id))
 
 
+def test_20_a_request_that_only_tries_a_draft_out_signs_nobody_in() -> None:
+    desk, now = Desk(), datetime.now(UTC)
+    request_id = desk.request_id(now, purpose=Purpose.TEST, draft_revision=3)
+    assert desk.requests.find(request_id, tenant_id=desk.tenant.id) is not None
+    assert desk.reason(desk.respond(now=now, **named(request_id)), now=now) is Reason.REQUEST_UNKNOWN
+
+
 SPELLINGS: dict[str, Any] = {
     "20-upper-case": lambda genuine: "id" + genuine[2:].upper(),
     "20-blanks-between": lambda genuine: "id" + " ".join(genuine[i : i + 2] for i in range(2, len(genuine), 2)),
@@ -232,6 +240,14 @@ def test_a_fresh_sign_in_that_was_asked_for_must_be_fresh(
         accepted(host, **{**how, "authn_instant": datetime.now(UTC) + SECOND})
     else:
         refused(host, caplog, reason, **how)
+
+
+def test_20_trying_again_still_asks_for_a_fresh_sign_in(host: Host) -> None:
+    browser = host.browser()
+    stale = answer(host, browser=browser, login_url=f"{LOGIN}?force=1&next=/reports/7", authn_instant=datetime.now(UTC) - 9 * SECOND)
+    assert (stale.page.status, host.reasons()) == (403, ["reauthentication_missing"])
+    [link] = stale.page.links
+    assert host.entra.read_request(browser.get(link.href).url).force_authn
 
 
 # --- 21: the browser --------------------------------------------------------------------------------------------------
