@@ -22,7 +22,7 @@ _LONGEST_HINT = 320  # characters, the longest e-mail address
 def login(step: Step) -> Response:
     """Sends the person to the IdP with a request that authenticates itself, and remembers where to come back to in a cookie.
 
-    Query: `next` a local path, `force=1` for ForceAuthn, `again` the nonce of a sign-in whose `next` and `force` to take over, `login_hint`.
+    Query: `next` a local path, `force=1` for ForceAuthn, `login_hint`, `again` the nonce of a sign-in whose `next` and `force` it takes.
     """
     _check_login_manager()
     tenant = step.tenant
