@@ -19,7 +19,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from samljit.testing import FakeEntra, Person
 from tests.conftest import Mount
-from tests.host import ADELE, FIELDS, LOGIN, Host, make_user_model, settings_for
+from tests.host import ADELE, BIANCA, FIELDS, LOGIN, Host, make_user_model, settings_for
 from tests.test_commands import add_user, read, run
 
 GOOD = {
@@ -148,7 +148,7 @@ def test_an_e_mail_that_is_unique_over_several_tenants_is_warned_about(mount: Mo
     fabrikam = settings_for(tmp_path, other)["tenants"]["contoso"] | {"domains": ["fabrikam.example"]}
     settings["tenants"]["fabrikam"] = fabrikam
     unique = make_user_model(email=mapped_column(String(200), unique=True))
-    assert findings(mount(settings=settings, user_model=unique, configure=tidy)) == {"email_unique_over_tenants": "warning"}
+    assert findings(mount(settings=settings, user_model=unique, configure=tidy)) == {"unique_email_many_tenants": "warning"}
     assert findings(mount(settings=settings, configure=tidy)) == {}
 
 
@@ -313,6 +313,54 @@ def test_a_response_that_nobody_signed_is_read_and_called_not_verified(host: Hos
 def test_what_is_no_response_is_refused_in_the_catalogues_words(host: Host, tmp_path: Path, content: bytes, reason: str) -> None:
     result = run(host, "mapping", "test", "--tenant", "contoso", "--response", write(tmp_path, "response", content))
     assert (result.exit_code, result.stdout, reason in result.stderr) == (1, "", True)
+
+
+ROLES = {
+    "fields": FIELDS,
+    "roles": {"source": "groups", "map": {ADELE.groups[0]: ["editor"], "x": ["viewer"]}, "on_missing": "keep"},
+}
+
+
+def test_roles_are_planned_explained_and_logged(mount: Mount, tmp_path: Path) -> None:
+    host = mount(tenant={"mapping": ROLES})
+    host.sign_in(ADELE)
+    file, seen = write(tmp_path, "claims.json", CLAIMS | {"groups": "x"}), written(host)
+    told = read(host, "mapping", "test", "--tenant", "contoso", "--claims", file, "--user", "1")
+    assert {one["role"]: one["action"] for one in told["roles"]} == {"editor": "revoked", "viewer": "granted"}
+    assert "No claim asks for it any more." in run(host, "mapping", "test", "--tenant", "contoso", "--claims", file).stdout
+    [row] = read(host, "log")
+    assert ([one["role"] for one in row["roles"]], row["role_claims"], seen) == (["editor"], "present", [])
+    assert "editor" in run(host, "explain", row["reference"]).stdout
+
+
+def test_whose_claims_they_are_is_found_without_being_told(host: Host, tmp_path: Path) -> None:
+    host.sign_in(ADELE)
+    file = write(tmp_path, "claims.json", CLAIMS)
+    told = read(host, "mapping", "test", "--tenant", "contoso", "--claims", file)
+    assert (told["outcome"], by_field(told)["first_name"]) == ("update", ("set", "Adele", "Ada"))
+
+
+POLICIES: dict[str, tuple[dict[str, Any], int, dict[str, Any]]] = {
+    "full": ({"policy": {"max_users": 1}}, 1, {"outcome": "refuse", "reason": "user_limit"}),
+    "nobody-new": ({"policy": {"create_users": False}}, 1, {"outcome": "refuse", "reason": "create_disabled"}),
+    "waits": ({"policy": {"new_user_state": "inactive"}}, 0, {"outcome": "create", "may_sign_in": False}),
+    "linked-by-e-mail": ({"identity": {"match": "email_link"}}, 0, {"outcome": "update", "links_user": 2}),
+}
+
+
+@pytest.mark.parametrize(("draft", "code", "wanted"), POLICIES.values(), ids=POLICIES)
+def test_the_policy_is_tried_with_what_the_database_holds(
+    mount: Mount, tmp_path: Path, draft: dict[str, Any], code: int, wanted: dict[str, Any]
+) -> None:
+    model = make_user_model(organization=mapped_column(String(50)))
+    fields = {"tenant_fields": lambda tenant: {"organization": tenant.slug}, "is_privileged": lambda user: user.is_admin}
+    host = mount(user_model=model, **fields)
+    host.sign_in(BIANCA)
+    add_user(host, "ada@contoso.example", organization="contoso")
+    claims, seen = write(tmp_path, "claims.json", CLAIMS), written(host)
+    mapping = write(tmp_path, "draft.json", {"fields": FIELDS, **draft})
+    told = read(host, "mapping", "test", "--tenant", "contoso", "--claims", claims, "--mapping", mapping, code=code)
+    assert ({name: told[name] for name in wanted}, seen) == (wanted, [])
 
 
 def test_a_user_of_another_tenant_is_not_shown(mount: Mount, tmp_path: Path) -> None:

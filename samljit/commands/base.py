@@ -104,7 +104,8 @@ def get_tenant(slug: str) -> Tenant:
     if tenant is None:
         known = ", ".join(sorted(mounted().tenants)) or "none"
         raise click.BadParameter(f"There is no tenant {slug!r}. There are: {known}.", param_hint="tenant")
-    return replace(tenant, id=tenant_ids().get(slug, NO_ID))
+    state = _tenant_states().get(slug)
+    return replace(tenant, id=NO_ID) if state is None else replace(tenant, id=UUID(state.id), claims_seen=frozenset(state.claims_seen))
 
 
 def find_tenant_id(slug: str | None) -> UUID | None:
@@ -117,11 +118,15 @@ def find_tenant_id(slug: str | None) -> UUID | None:
 
 def tenant_ids() -> dict[str, UUID]:
     """The permanent ids of all tenants that have ever been used, by slug."""
+    return {slug: UUID(state.id) for slug, state in _tenant_states().items()}
+
+
+def _tenant_states() -> dict[str, Any]:
     mount = mounted()
     table = mount.users.tables.tenant_state
     with open_session(mount.factory) as session:
         rows = session.execute(table.select(), bind_arguments=mount.users.bind).all()
-    return {row.slug: UUID(row.id) for row in rows}
+    return {row.slug: row for row in rows}
 
 
 def slugs() -> dict[UUID, str]:

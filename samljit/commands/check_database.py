@@ -45,17 +45,14 @@ def _orphans(mount: Mounted) -> Finding:
 
 
 def check_email(mount: Mounted) -> Iterator[Finding]:
-    """Where addresses may not be unique over all tenants, or need not be unique in one."""
+    """Where addresses need not be unique in one tenant. Where they are unique over all, the settings' own checks say so."""
     email, users = mount.users.email_field, mount.users
     if email is None:
         return
     [column] = users.mapper.get_property(email).columns[:1]
-    sets = [names for names in unique_sets(column.table) if column.name in names]
-    advice = "Best is a unique constraint over the tenant's column and the e-mail."
-    if {column.name} in sets and len(mount.tenants) > 1:
-        what = f"{email} is unique over all tenants: an address that one of them has used is lost to the others."
-        yield warning("database", "email_unique_over_tenants", what, advice)
-    elif not sets and users.tenant_fields is not None:
-        yield warning("database", "email_not_unique", f"Two users of one tenant may have the same {email}.", advice)
+    is_unique = any(column.name in names for names in unique_sets(column.table))
+    if not is_unique and users.tenant_fields is not None:
+        what = f"Two users of one tenant may have the same {email}."
+        yield warning("database", "email_not_unique", what, "Best is a unique constraint over the tenant's column and the e-mail.")
     else:
-        yield ok("database", "email", f"{email} is " + ("unique." if sets else "not unique, which is right if that is what you want."))
+        yield ok("database", "email", f"{email} is " + ("unique." if is_unique else "not unique, which is right if that is what you want."))

@@ -10,7 +10,7 @@ from samljit.commands.base import fail, in_app, json_option, print_json, print_t
 from samljit.commands.log import attempt_json
 from samljit.errors import CATALOGUE, Card, Fixer, Reason
 from samljit.mapping.aliases import short_name
-from samljit.mapping.words import why
+from samljit.mapping.words import why, why_role
 from samljit.model import Attempt, Outcome, Stage, Tenant
 from samljit.views.attempts import printable
 from samljit.views.mounted import mounted
@@ -56,6 +56,9 @@ def explain(*, reference: str, as_json: bool) -> None:
         click.echo()
         rows = [(d.field, d.action, short_name(d.source or ""), why(d)) for d in attempt.decisions]
         print_table(("field", "decision", "claim", "why"), rows)
+    if attempt.roles:
+        click.echo()
+        print_table(("role", "decision", "why"), [(d.role, d.action, why_role(d)) for d in attempt.roles])
 
 
 def _get_attempt(reference: str) -> Attempt:
@@ -114,6 +117,9 @@ def _what_to_put(card: Card, reason: Reason, tenant: Tenant) -> str:
 
 def _wanted_claims(tenant: Tenant) -> str:
     wanted = [tenant.mapping.identity_source]
+    wanted += tenant.mapping.roles.sources if tenant.mapping.roles else ()
+    for requirement in tenant.mapping.policy.require:
+        wanted += requirement.sources
     for rule in tenant.mapping.fields:
         wanted += [*rule.sources, *(name for _, name in rule.template_parts if name)]
     return "The mapping reads " + ", ".join(short_name(name) for name in dict.fromkeys(wanted))

@@ -77,6 +77,8 @@ def attempt_json(attempt: Attempt, *, tenant: str | None) -> dict[str, Any]:
         "fields": [
             {"field": d.field, "action": d.action, "why": d.why, "claim": d.source, "detail": d.detail} for d in attempt.decisions
         ],
+        "roles": [{"role": d.role, "action": d.action, "why": d.why, "claim": d.source} for d in attempt.roles],
+        "role_claims": attempt.claim_state,
         "browser": attempt.browser,
         "times": attempt.times,
         "signed_in_at": attempt.finished_at,

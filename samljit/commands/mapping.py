@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,15 +13,15 @@ import click
 from samljit.commands.base import fail, get_tenant, in_app, json_option, print_json, print_table, read_user_id, tenant_option
 from samljit.errors import CATALOGUE, AssertionRejected, Problem, ProvisioningRefused, Reason
 from samljit.mapping.aliases import NAME_ID, claim_name, short_name
-from samljit.mapping.compile import compile_mapping
-from samljit.mapping.document import merge_documents
-from samljit.mapping.words import why
+from samljit.mapping.problems import path_to
+from samljit.mapping.words import why, why_role
 from samljit.model import ExistingUser, NameId, Outcome, Plan, Tenant
 from samljit.provision.plan import plan_sign_in
+from samljit.provision.sign_in import Candidate, make_plan
 from samljit.provision.subject import find_subject
 from samljit.saml.encryption import read_keys
 from samljit.saml.sample import read_sample
-from samljit.sql.store import open_session
+from samljit.tenants import build_tenants
 from samljit.views.mounted import mounted, utc_now
 
 _LARGEST = 1024 * 1024
@@ -32,7 +32,7 @@ _File = click.Path(exists=True, dir_okay=False, path_type=Path)
 class _Tried:
     """The claims to plan with. `evidence` says how far they can be trusted."""
 
-    claims: Mapping[str, tuple[str, ...]]
+    claims: Mapping[str, tuple[str, ...]] = field(repr=False)
     name_id: NameId
     issuer: str
     evidence: str
@@ -48,7 +48,7 @@ def mapping() -> None:
 @click.option("--claims", type=_File, metavar="FILE", help='JSON: {"givenname": "Adele", "groups": ["a", "b"], "NameID": "..."}.')
 @click.option("--response", type=_File, metavar="FILE", help="A saved SAML response, base64 or XML.")
 @click.option("--mapping", "draft", type=_File, metavar="DRAFT", help="JSON: a mapping of this tenant to try instead of its own.")
-@click.option("--user", metavar="ID", help="Plan for this user. Default: for a newcomer.")
+@click.option("--user", metavar="ID", help="Plan for this user. Default: for whoever these claims are of.")
 @json_option
 @in_app
 def test(*, slug: str, claims: Path | None, response: Path | None, draft: Path | None, user: str | None, as_json: bool) -> None:
@@ -57,8 +57,7 @@ def test(*, slug: str, claims: Path | None, response: Path | None, draft: Path |
         raise click.UsageError("Give either --claims or --response.")
     tenant, problems = _with_draft(get_tenant(slug), draft)
     tried = _read_claims(claims, tenant) if claims else _read_response(cast(Path, response), tenant)
-    existing = _read_user(user, tenant)
-    plan = _with_subject(_plan(tried, tenant, existing), tried, tenant)
+    plan = _plan(tried, tenant, user=user)
     if as_json:
         print_json({"evidence": tried.evidence, "warnings": [str(problem) for problem in problems], **_plan_json(plan)})
     else:
@@ -71,17 +70,21 @@ def test(*, slug: str, claims: Path | None, response: Path | None, draft: Path |
 
 
 def _with_draft(tenant: Tenant, draft: Path | None) -> tuple[Tenant, list[Problem]]:
-    """The tenant with a mapping laid over the defaults of the settings, and the warnings. A bad one ends the command."""
+    """The tenant with a mapping in place of its own, checked as at the start of the app, and the warnings. A bad one ends the command."""
     if draft is None:
         return tenant, []
-    mount = mounted()
-    document = merge_documents(mount.settings.mapping, _read_object(draft))
-    rules, problems = compile_mapping(document, shape=mount.shape, path="$", transforms=mount.transforms)
-    if rules is None:
-        for problem in problems:
+    mount, slug = mounted(), tenant.slug
+    tried = replace(mount.settings.tenants[slug], mapping=_read_object(draft))
+    settings = replace(mount.settings, tenants={slug: tried})
+    tenants, problems = build_tenants(settings, shape=mount.shape, transforms=mount.transforms, now=utc_now())
+    place = path_to("$.tenants", slug, "mapping")
+    own = [replace(problem, path=f"${problem.path.removeprefix(place)}") for problem in problems if problem.path.startswith(place)]
+    if slug not in tenants:
+        others = [problem for problem in problems if not problem.is_warning and not problem.path.startswith(place)]
+        for problem in [*own, *others]:
             click.echo(str(problem))
-        fail(f"{draft} is no mapping that could be used: {sum(not problem.is_warning for problem in problems)} problem(s).")
-    return replace(tenant, mapping=rules), problems
+        fail(f"{draft} is no mapping that could be used.")
+    return replace(tenant, mapping=tenants[slug].mapping), own
 
 
 def _read_claims(file: Path, tenant: Tenant) -> _Tried:
@@ -127,37 +130,29 @@ def _read_bytes(file: Path) -> bytes:
     return content
 
 
-def _read_user(text: str | None, tenant: Tenant) -> ExistingUser | None:
-    """The user as it stands. Raises: ProvisioningRefused where it is not of this tenant."""
-    if text is None:
-        return None
+def _plan(tried: _Tried, tenant: Tenant, *, user: str | None) -> Plan:
+    """What a sign-in with these claims would do: to this user, or to whoever these claims are of. Refused also where they do not say."""
     mount = mounted()
-    with open_session(mount.factory) as session, session.no_autoflush:
-        user = session.get(mount.users.model, read_user_id(text))
-        if user is None:
-            fail(f"There is no user {text}.")
-        return mount.users.read(user, tenant=tenant)
-
-
-def _plan(tried: _Tried, tenant: Tenant, existing: ExistingUser | None) -> Plan:
-    mount = mounted()
-    return plan_sign_in(
-        tried.claims,
-        name_id=tried.name_id,
-        mapping=tenant.mapping,
-        shape=mount.shape_for(tenant),
-        user=existing,
-        email_domains=mount.email_domains(tenant),
-    )
-
-
-def _with_subject(plan: Plan, tried: _Tried, tenant: Tenant) -> Plan:
-    """The plan, refused where the claims do not say who this is: a sign-in finds that out first."""
+    shape, domains = mount.shape_for(tenant), mount.email_domains(tenant)
+    given = _get_user(user, tenant) if user else None
     try:
-        find_subject(tried.claims, name_id=tried.name_id, issuer=tried.issuer, tenant=tenant)
+        subject = find_subject(tried.claims, name_id=tried.name_id, issuer=tried.issuer, tenant=tenant)
     except ProvisioningRefused as refused:
+        plan = plan_sign_in(
+            tried.claims, name_id=tried.name_id, mapping=tenant.mapping, shape=shape, user=given, email_domains=domains
+        )
         return replace(plan, outcome=Outcome.REFUSE, reason=refused.reason, detail=refused.detail)
-    return plan
+    candidate = Candidate(tenant, tried.claims, tried.name_id, subject, shape, domains)
+    with mount.store.transaction() as transaction:
+        return make_plan(transaction, candidate, user=given or transaction.find_user(subject, tenant=tenant))
+
+
+def _get_user(text: str, tenant: Tenant) -> ExistingUser:
+    """The user as it stands. Raises: ProvisioningRefused where it is not of this tenant."""
+    found = mounted().store.find_user(read_user_id(text), tenant=tenant)
+    if found is None:
+        fail(f"There is no user {text}.")
+    return found
 
 
 def _plan_json(plan: Plan) -> dict[str, Any]:
@@ -165,7 +160,16 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
         {"field": d.field, "action": d.action, "why": d.why, "claim": d.source, "old": d.old, "new": d.new, "detail": d.detail}
         for d in plan.decisions
     ]
-    return {"outcome": plan.outcome, "reason": plan.reason, "detail": plan.detail, "fields": fields}
+    return {
+        "outcome": plan.outcome,
+        "reason": plan.reason,
+        "detail": plan.detail,
+        "fields": fields,
+        "roles": [{"role": d.role, "action": d.action, "why": d.why, "claim": d.source} for d in plan.roles],
+        "role_claims": plan.claim_state,
+        "links_user": plan.links.id if plan.links else None,
+        "may_sign_in": plan.is_active and plan.outcome is not Outcome.REFUSE,
+    }
 
 
 def _print_plan(plan: Plan, tried: _Tried) -> None:
@@ -174,6 +178,13 @@ def _print_plan(plan: Plan, tried: _Tried) -> None:
         ("field", "claim", "value", "old", "new", "decision", "why"),
         [(d.field, _claims(d.source), _values(d.source, tried), d.old, d.new, d.action, why(d)) for d in plan.decisions],
     )
+    if plan.roles:
+        click.echo()
+        print_table(("role", "decision", "why"), [(d.role, d.action, why_role(d)) for d in plan.roles])
+    if plan.links is not None:
+        click.echo(f"\nThis person would be tied to user {plan.links.id}, who has the same e-mail.")
+    if not plan.is_active:
+        click.echo("\nThe user would be made inactive, and could not sign in yet.")
 
 
 def _claims(source: str | None) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from samljit.errors import ProvisioningRefused, Reason
-from samljit.model import Assertion, Attempt, EmailHolder, ExistingUser, Match, Outcome, Plan, Stage, Subject, Tenant, UserShape
+from samljit.model import Assertion, Attempt, EmailHolder, ExistingUser, Match, NameId, Outcome, Plan, Stage, Subject, Tenant, UserShape
 from samljit.provision.plan import claimed_address, plan_sign_in
 from samljit.provision.policy import Situation, situation_of
 from samljit.provision.subject import subject_of
@@ -25,6 +25,18 @@ class SignIn:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """Whom a sign-in is planned for: what their claims say, and to which tenant. `email_domains` as for `provision`."""
+
+    tenant: Tenant
+    claims: Mapping[str, tuple[str, ...]] = field(repr=False)
+    name_id: NameId
+    subject: Subject
+    shape: UserShape
+    email_domains: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Job:
     """What stays the same when the transaction has to be run again."""
 
@@ -35,6 +47,11 @@ class _Job:
     now: datetime
     browser: str
     email_domains: tuple[str, ...] | None
+
+    @property
+    def candidate(self) -> Candidate:
+        claims, name_id = self.assertion.claims, self.assertion.name_id
+        return Candidate(self.tenant, claims, name_id, self.subject, self.shape, self.email_domains)
 
 
 def provision(
@@ -75,11 +92,11 @@ def find_user_of(assertion: Assertion, *, store: Store, tenant: Tenant) -> Any:
 
 
 class PlanRefused(ProvisioningRefused):
-    """What was planned may not be done. `decisions` say why, field by field."""
+    """What was planned may not be done. `plan` says why, field by field."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan.reason or Reason.VALUE_INVALID, plan.detail)
-        self.decisions = plan.decisions
+        self.plan = plan
 
 
 class _NotWritten(Exception):
@@ -99,15 +116,7 @@ def _run(store: Store, job: _Job, *, reference: str) -> SignIn:
             _prepare(transaction, job)
             _consume(transaction, job)
             user = transaction.find_user(job.subject, tenant=job.tenant)
-            plan = plan_sign_in(
-                job.assertion.claims,
-                name_id=job.assertion.name_id,
-                mapping=job.tenant.mapping,
-                shape=job.shape,
-                user=user,
-                email_domains=job.email_domains,
-                situation=_look_around(transaction, job, user=user),
-            )
+            plan = make_plan(transaction, job.candidate, user=user)
             user_id = _apply(transaction, job, plan=plan, user=user)
             attempt = _log_row(job, plan, user_id=user_id, reference=reference)
             transaction.add_attempt(attempt)
@@ -127,18 +136,30 @@ def _prepare(transaction: Transaction, job: _Job) -> None:
         transaction.note_claims(job.tenant.id, new_claims)
 
 
-def _look_around(transaction: Transaction, job: _Job, *, user: ExistingUser | None) -> Situation:
+def make_plan(transaction: Transaction, candidate: Candidate, *, user: ExistingUser | None) -> Plan:
+    """What a sign-in would do to this user, or to somebody new where `user` is None. Reads, and writes nothing."""
+    return plan_sign_in(
+        candidate.claims,
+        name_id=candidate.name_id,
+        mapping=candidate.tenant.mapping,
+        shape=candidate.shape,
+        user=user,
+        email_domains=candidate.email_domains,
+        situation=_look_around(transaction, candidate, user=user),
+    )
+
+
+def _look_around(transaction: Transaction, candidate: Candidate, *, user: ExistingUser | None) -> Situation:
     """Asks the database what only somebody new makes it necessary to know."""
-    mapping, count = job.tenant.mapping, None
+    tenant, count = candidate.tenant, None
     holders: tuple[EmailHolder, ...] = ()
-    if user is None and mapping.match is not Match.IDENTIFIER:
-        claims, name_id = job.assertion.claims, job.assertion.name_id
-        address = claimed_address(claims, name_id=name_id, mapping=mapping, shape=job.shape)
+    if user is None and tenant.mapping.match is not Match.IDENTIFIER:
+        address = claimed_address(candidate.claims, name_id=candidate.name_id, mapping=tenant.mapping, shape=candidate.shape)
         if address is not None:
-            holders = transaction.find_holders(address, tenant=job.tenant, subject=job.subject)
-    if user is None and mapping.policy.max_users is not None:
-        count = transaction.count_users(job.tenant.id)
-    return situation_of(job.tenant, holders=holders, user_count=count)
+            holders = transaction.find_holders(address, tenant=tenant, subject=candidate.subject)
+    if user is None and tenant.mapping.policy.max_users is not None:
+        count = transaction.count_users(tenant.id)
+    return situation_of(tenant, holders=holders, user_count=count)
 
 
 def _consume(transaction: Transaction, job: _Job) -> None:

@@ -117,6 +117,11 @@ class SqlStore:
                     return mapped[0]
         return None
 
+    def find_user(self, user_id: Any, *, tenant: Tenant) -> ExistingUser | None:
+        """The user with this key as a sign-in for this tenant would find it. Raises: ProvisioningRefused (user_outside_tenant)."""
+        with self._session() as session:
+            return _SqlTransaction(session, users=self._users).read_user(user_id, tenant=tenant)
+
     def find_subject_user(self, subject: Subject) -> Any:
         with self._session() as session:
             row = _find_identity(session, subject, self._users)
@@ -241,11 +246,14 @@ class _SqlTransaction:
         identity = _find_identity(self._session, subject, self._users)
         if identity is None:
             return None
-        user = self._session.get(self._users.model, identity.user_id)
+        user = self.read_user(identity.user_id, tenant=tenant)
         if user is None:
             raise ProvisioningRefused(Reason.USER_GONE, "an identity points to a user that does not exist")
-        granted = self._find_granted(identity.user_id, tenant)
-        return self._users.read(user, tenant=tenant, granted=granted)
+        return user
+
+    def read_user(self, user_id: Any, *, tenant: Tenant) -> ExistingUser | None:
+        user = self._session.get(self._users.model, user_id)
+        return None if user is None else self._users.read(user, tenant=tenant, granted=self._find_granted(user_id, tenant))
 
     def find_holders(self, address: str, *, tenant: Tenant, subject: Subject) -> tuple[EmailHolder, ...]:
         holders = find_holders(self._session, address, users=self._users, tenant=tenant, subject=subject)

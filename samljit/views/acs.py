@@ -69,7 +69,7 @@ def answer(step: Step) -> Response:
     try:
         done = _provision(assertion, tenant, step)
     except ProvisioningRefused as refused:
-        step.decisions = refused.decisions if isinstance(refused, PlanRefused) else ()
+        step.plan = refused.plan if isinstance(refused, PlanRefused) else None
         if refused.reason is not Reason.REPLAYED:
             raise
         step.user_id = find_user_of(assertion, store=mounted().store, tenant=tenant)

@@ -14,7 +14,7 @@ from blinker import NamedSignal
 from flask import Request, current_app, request
 
 from samljit.errors import Reason, SamlJitError
-from samljit.model import Attempt, FieldDecision, Outcome, Stage, Tenant
+from samljit.model import Attempt, Outcome, Plan, Stage, Tenant
 from samljit.signals import sign_in_refused
 from samljit.sql.store import new_reference
 from samljit.store import Unavailable, WriteConflict
@@ -50,7 +50,7 @@ class Step:
     verified: bool = False
     user_id: Any = None
     claim_names: tuple[str, ...] = ()
-    decisions: tuple[FieldDecision, ...] = ()
+    plan: Plan | None = None
 
 
 class UnverifiedLimit:
@@ -91,7 +91,9 @@ def log_refusal(error: SamlJitError, step: Step) -> str:
             user_id=step.user_id,
             request_nonce=step.nonce,
             claim_names=step.claim_names,
-            decisions=step.decisions,
+            decisions=step.plan.decisions if step.plan else (),
+            roles=step.plan.roles if step.plan else (),
+            claim_state=step.plan.claim_state if step.plan else None,
             browser=browser_of(request),
             times=times,
         )
