@@ -48,7 +48,7 @@ def _holder(session: Session, user: Any, *, users: HostUsers, tenant: Tenant, su
 def _key(address: str) -> str:
     """The form in which two spellings of one mailbox are equal: ASCII letters in lower case, the domain as DNS has it.
 
-    Nothing else is folded: "\u212a" is the lower-case "k" to Unicode, and a letter of somebody else's address.
+    Nothing else is folded: to Unicode's case folding a long s ("\u017f") is an "s", to a mail server another letter.
     """
     local, at, domain = address.translate(_ASCII_LOWER).rpartition("@")
     return f"{local}{at}{domain_key(domain)}"
