@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -477,8 +480,8 @@ def appended(host: Host) -> str:
     return f"https://sts.windows.net/{host.entra.tenant_id}/66660000-aaaa-4444-8888-000000000001"
 
 
-def test_everybody_stays_who_they_are_when_the_application_id_is_appended_to_the_issuer(mount: Mount) -> None:
-    old = mount()
+def test_everybody_stays_who_they_are_when_the_application_id_is_appended_to_the_issuer(any_host: Host, mount: Mount) -> None:
+    old = any_host
     old.sign_in(ADELE)
     old.sign_in(BIANCA)
     new = with_new_issuer(old, mount, appended(old))
@@ -510,8 +513,8 @@ def test_identities_never_move_to_another_directory(mount: Mount) -> None:
     assert [row.subject_key for row in old.rows("samljit_identity")] == [row.subject_key for row in before]
 
 
-def test_where_somebody_has_come_under_the_new_entity_id_already_nothing_is_changed(mount: Mount) -> None:
-    old = mount()
+def test_where_somebody_has_come_under_the_new_entity_id_already_nothing_is_changed(any_host: Host, mount: Mount) -> None:
+    old = any_host
     old.sign_in(BIANCA)
     old.sign_in(ADELE)
     new = with_new_issuer(old, mount, appended(old))
@@ -555,6 +558,39 @@ def test_every_command_of_the_readme_works_as_it_stands_there(
     write_csv(tmp_path, ("contoso", object_id(1), "17"))
     result = run(host, *shlex.split(line))
     assert (result.exit_code, bool(result.stdout)) == (0, True), result.output
+
+
+def test_no_command_writes_to_a_user(mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = mount()
+    host.sign_in(ADELE)
+    add_user(host, "ned@contoso.example", id=17)
+    monkeypatch.chdir(tmp_path)
+    Path("claims.json").write_text(json.dumps({"objectidentifier": ADELE.object_id, "emailaddress": "ned@contoso.example"}))
+    Path("draft.json").write_text(json.dumps({"fields": {"email": "emailaddress"}}))
+    Path("response.txt").write_text("AAAA")
+    write_csv(tmp_path, ("contoso", object_id(1), "17"))
+    seen: list[str] = []
+
+    @event.listens_for(host.engine, "before_cursor_execute")
+    def listen(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if re.match(r"(INSERT INTO|UPDATE|DELETE FROM|REPLACE INTO) users\b", statement):
+            seen.append(statement)
+
+    for line in LINES:
+        run(host, *shlex.split(line))
+    assert (seen, host.count("users"), len(audit(host))) == ([], 2, 3)
+
+
+def test_settings_that_cannot_work_are_told_whole_before_any_command(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps({"base_url": "ftp://x", "tenants": {}, "nosuch": 1}))
+    app = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
+    (tmp_path / "app.py").write_text(app)
+    names = {"FLASK_SECRET_KEY": "k" * 32, "FLASK_SQLALCHEMY_DATABASE_URI": "sqlite://", "FLASK_SAMLJIT_SETTINGS": str(settings)}
+    flask = [sys.executable, "-m", "flask", "--app", "app.py", "samljit", "check"]
+    done = subprocess.run(flask, cwd=tmp_path, env=os.environ | names, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert all(place in done.stderr for place in ("$.base_url", "$.nosuch"))
 
 
 def test_the_readme_shows_every_command() -> None:

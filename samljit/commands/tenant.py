@@ -26,6 +26,7 @@ from samljit.commands.base import (
     tenant_option,
     the_identities,
 )
+from samljit.mapping.aliases import short_name
 from samljit.model import Certificate, Tenant
 from samljit.provision.subject import subject_key
 from samljit.saml.certificates import read_certificates
@@ -67,7 +68,7 @@ def show(*, slug: str, as_json: bool) -> None:
         return
     for name, value in values.items():
         told = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
-        click.echo(f"{name.replace('_', ' '):<20}{shown(told)}")
+        click.echo(f"{name.replace('_', ' '):<22}{shown(told)}")
 
 
 @tenant.command("set")
@@ -166,7 +167,7 @@ def _details(one: Tenant) -> dict[str, Any]:
         "preset": one.preset,
         "entra_tenant_id": one.entra_tenant_id,
         "domains": list(one.domains),
-        "known_by": one.mapping.identity_source,
+        "known_by": short_name(one.mapping.identity_source),
         "fields": [rule.target for rule in one.mapping.fields],
         "other_idp_entity_ids": [issuer for issuer in counts if idp is None or issuer != idp.entity_id],
     }

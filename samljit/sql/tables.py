@@ -155,8 +155,8 @@ def _audit_table(metadata: sa.MetaData, tenant_state: sa.Table) -> sa.Table:
         sa.Column("changed_by", sa.String(255), nullable=False),
         sa.Column("action", sa.String(32), nullable=False),
         _tenant_column(tenant_state, "audit"),
-        sa.Column("before", sa.JSON),
-        sa.Column("after", sa.JSON),
+        sa.Column("before", sa.JSON(none_as_null=True)),
+        sa.Column("after", sa.JSON(none_as_null=True)),
     )
 
 
