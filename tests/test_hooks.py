@@ -61,6 +61,15 @@ def test_the_rate_limit_is_asked_before_the_body_is_read(mount: Mount) -> None:
     assert (page.status, host.reasons(), len(asked)) == (429, ["rate_limited"], 1)
 
 
+def test_a_rate_limit_that_fails_lets_nothing_through_and_makes_no_5xx(mount: Mount) -> None:
+    def fail(request: Request) -> bool:
+        raise ConnectionError("the counter's store is down")
+
+    host = mount(rate_limit=fail)
+    page = host.sign_in()
+    assert (page.status, host.reasons(), host.rows("samljit_attempt")[0].detail) == (429, ["rate_limited"], "ConnectionError")
+
+
 def test_a_session_ends_when_the_idp_says(mount: Mount) -> None:
     host, browser, now = mount(), None, datetime.now(UTC)
     with time_machine.travel(now, tick=False) as clock:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
+import time_machine
 from flask import redirect, session
 from flask_login import login_user
 from flask_wtf.csrf import CSRFProtect
@@ -21,6 +22,7 @@ from samljit.saml.idp_metadata import read_idp_metadata
 from samljit.saml.library import _settings
 from samljit.saml.request import RequestIds
 from samljit.testing import Browser, Claim, FakeEntra, Form, claims_of, signing_key
+from samljit.views import attempts
 from samljit.views.attempts import printable
 from tests.conftest import Mount
 from tests.host import ACS, ADELE, BIANCA, ENTITY_ID, LOGIN, ORIGIN, Host, make_host, settings_for
@@ -320,6 +322,19 @@ def test_44_garbage_fills_no_table(host: Host) -> None:
     rows = host.rows("samljit_attempt")
     assert 60 < len(rows) <= 70
     assert sum(row.times for row in rows) <= 150
+
+
+def test_44_one_genuine_response_posted_again_and_again_fills_no_table(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its signature holds for ever, so whoever signed in once could."""
+    monkeypatch.setattr(attempts, "VERIFIED_ROWS", 20)
+    with time_machine.travel(datetime.now(UTC), tick=False):
+        posted = answer(host).posted
+        again = [host.app.test_client().post(ACS, data=posted, base_url=ORIGIN) for _ in range(20 + 32)]
+    rows = [row for row in host.rows("samljit_attempt") if row.reason]
+    assert {row.reason for row in rows} == {"replayed"}
+    assert (len(rows), sum(row.times for row in rows)) == (20 + 6, 20 + 32)
+    # without a row there is nothing to hand over to the second step, and the refusal stands here
+    assert [response.status_code for response in again[:21] + again[22:23]] == [200] * 21 + [403]
 
 
 # --- 47, 49 to 51 -----------------------------------------------------------------------------------------------------
