@@ -89,11 +89,14 @@ def test_long_paths_are_dropped_earlier_than_a_header_would_burst(host: Host, cl
     assert sum(len(cookie.name) + len(cookie.value) for cookie in pending(browser)) < 5000
 
 
+NONCE = "0123456789abcdef" * 2
 JUNK = {
-    "__Host-samljit-pending-x=1": 1,
-    "__Host-samljit-pending-=; __Host-samljit-pending-\xe9=a.b.c": 2,
-    "samljit-pending-x=1; __Host-samljit-handover-x=1": 0,
-    "=; ;;; a; __Host-samljit-pending-": 1,
+    f"__Host-samljit-pending-{NONCE}=1": 1,
+    f"__Host-samljit-pending-{NONCE}=; __Host-samljit-pending-{NONCE[::-1]}=a.b.c": 2,
+    f"samljit-pending-{NONCE}=1; __Host-samljit-handover-{NONCE}=1": 0,
+    # names that no sign-in of ours made are left alone: they are not fit for a header of ours
+    "__Host-samljit-pending-x=1; __Host-samljit-pending-\xe9=a.b.c": 0,
+    "=; ;;; a; __Host-samljit-pending-": 0,
 }
 
 
@@ -119,7 +122,7 @@ def test_a_cookie_signed_for_one_use_or_one_nonce_is_good_for_no_other(parts: tu
     mount, secrets = parts
     tenant = "00000000-0000-4000-8000-000000000001"
     find = {"pending": find_pending, "handover": find_handover}[kind]
-    good = {"pending": ["n1", tenant, "/"], "handover": ["SJ-0000-0000", tenant, "n1"]}[kind]
+    good = {"pending": ["n1", tenant, "/", False], "handover": ["SJ-0000-0000", tenant, "n1"]}[kind]
     signers = {"pending": secrets.pending, "handover": secrets.handover, "question": secrets.question}
     for use, signer in signers.items():
         token = str(signer.dumps(good))
