@@ -204,6 +204,14 @@ def test_a_refused_plan_is_kept_with_its_claims_and_fields(any_host: Host) -> No
     assert "no address" not in json.dumps(row)
     told = run(any_host, "explain", row["reference"]).stdout
     assert "email" in told.splitlines()[-4]
+    assert len(row["subject_key"]) == 64
+
+
+def test_a_refusal_of_somebody_known_is_found_under_their_user(host: Host) -> None:
+    host.sign_in(ADELE)
+    execute(host, "UPDATE users SET active = 0")
+    host.sign_in(ADELE)
+    assert [row["reason"] for row in read(host, "log", "--user", "1")] == ["user_inactive", None]
 
 
 # --- retention --------------------------------------------------------------------------------------------------------

@@ -92,11 +92,13 @@ def find_user_of(assertion: Assertion, *, store: Store, tenant: Tenant) -> Any:
 
 
 class PlanRefused(ProvisioningRefused):
-    """What was planned may not be done. `plan` says why, field by field."""
+    """What was planned may not be done. `plan` says why, field by field; `user_id` is the person's user, None for somebody new."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, subject: Subject, user_id: Any) -> None:
         super().__init__(plan.reason or Reason.VALUE_INVALID, plan.detail)
         self.plan = plan
+        self.subject = subject
+        self.user_id = user_id
 
 
 class _NotWritten(Exception):
@@ -175,7 +177,7 @@ def _consume(transaction: Transaction, job: _Job) -> None:
 def _apply(transaction: Transaction, job: _Job, *, plan: Plan, user: ExistingUser | None) -> Any:
     """Writes what the plan says and nothing else; gives the user's key."""
     if plan.outcome is Outcome.REFUSE:
-        raise PlanRefused(plan)
+        raise PlanRefused(plan, subject=job.subject, user_id=user.id if user else None)
     tenant, subject, now = job.tenant, job.subject, job.now
     user = user or plan.links
     if user is None:

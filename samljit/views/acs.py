@@ -95,18 +95,9 @@ def limit_body() -> None:
 
 
 def _ask_rate_limit() -> None:
-    """Before the body is read. Raises: SignInRefused (rate_limited), also where the host's function fails; HTTPException of the host's."""
+    """Before the body is read. Raises: SignInRefused (rate_limited)."""
     rate_limit = mounted().rate_limit
-    if rate_limit is None:
-        return
-    try:
-        allowed = rate_limit(request)
-    except HTTPException:
-        raise
-    except Exception as error:
-        log.exception("rate_limit failed")
-        raise SignInRefused(Reason.RATE_LIMITED, type(error).__name__) from None
-    if allowed is not True:
+    if rate_limit is not None and rate_limit(request) is not True:
         raise SignInRefused(Reason.RATE_LIMITED)
 
 
@@ -194,11 +185,10 @@ def _refuse_at_finish(error: AssertionRejected | ProvisioningRefused, step: Step
     at the IdP. Where they cannot be written down, the refusal stands here."""
     reference = log_refusal(error, step)
     try:
-        is_written = mounted().store.find_attempt(reference) is not None
+        if mounted().store.find_attempt(reference) is None:
+            raise error
     except Unavailable:
-        is_written = False
-    if not is_written:
-        return refused_page(error.reason, reference=reference, step=step)
+        raise error from None
     return _hand_over(reference, step, carry=set_refusal)
 
 
