@@ -95,9 +95,18 @@ def limit_body() -> None:
 
 
 def _ask_rate_limit() -> None:
-    """Before the body is read. Raises: SignInRefused (rate_limited)."""
+    """Before the body is read. Raises: SignInRefused (rate_limited), also where the host's function fails; HTTPException of the host's."""
     rate_limit = mounted().rate_limit
-    if rate_limit is not None and rate_limit(request) is not True:
+    if rate_limit is None:
+        return
+    try:
+        allowed = rate_limit(request)
+    except HTTPException:
+        raise
+    except Exception as error:
+        log.exception("rate_limit failed")
+        raise SignInRefused(Reason.RATE_LIMITED, type(error).__name__) from None
+    if allowed is not True:
         raise SignInRefused(Reason.RATE_LIMITED)
 
 
@@ -185,10 +194,11 @@ def _refuse_at_finish(error: AssertionRejected | ProvisioningRefused, step: Step
     at the IdP. Where they cannot be written down, the refusal stands here."""
     reference = log_refusal(error, step)
     try:
-        if mounted().store.find_attempt(reference) is None:
-            raise error
+        is_written = mounted().store.find_attempt(reference) is not None
     except Unavailable:
-        raise error from None
+        is_written = False
+    if not is_written:
+        return refused_page(error.reason, reference=reference, step=step)
     return _hand_over(reference, step, carry=set_refusal)
 
 

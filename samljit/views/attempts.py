@@ -23,6 +23,7 @@ from samljit.views.mounted import mounted
 log = logging.getLogger("samljit")
 
 UNVERIFIED_ROWS = 60  # per tenant, minute and process; anybody can post garbage
+VERIFIED_ROWS = 600  # the same; whoever ever signed in can post that one response for ever
 _MOST_TENANTS = 10_000
 
 
@@ -54,16 +55,16 @@ class Step:
     plan: Plan | None = None
 
 
-class UnverifiedLimit:
-    """Counts refusals of unverified messages, per tenant and minute; bounded in memory."""
+class RefusalCounts:
+    """Counts refusals per tenant and minute, of messages that were verified and of others; bounded in memory."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._counts: OrderedDict[tuple[UUID, int], int] = OrderedDict()
+        self._counts: OrderedDict[tuple[UUID, int, bool], int] = OrderedDict()
 
-    def count(self, tenant_id: UUID, now: datetime) -> int:
+    def count(self, tenant_id: UUID, now: datetime, *, verified: bool) -> int:
         """How many there were in this minute, this one included."""
-        key = (tenant_id, int(now.timestamp()) // 60)
+        key = (tenant_id, int(now.timestamp()) // 60, verified)
         with self._lock:
             total = self._counts[key] = self._counts.pop(key, 0) + 1
             while len(self._counts) > _MOST_TENANTS:
@@ -71,7 +72,7 @@ class UnverifiedLimit:
         return total
 
 
-_limit = UnverifiedLimit()
+_counts = RefusalCounts()
 
 
 def log_refusal(error: SamlJitError, step: Step) -> str:
@@ -79,7 +80,7 @@ def log_refusal(error: SamlJitError, step: Step) -> str:
     reference, tenant = new_reference(), step.tenant
     slug = tenant.slug if tenant else None
     log.warning("sign-in refused: %s tenant=%s reference=%s %s", error.reason, slug, reference, printable(error.detail))
-    times = 1 if step.verified or tenant is None else _times(_limit.count(tenant.id, step.now))
+    times = _times(tenant, step) if tenant else 0
     if tenant is not None and times and error.reason is not Reason.DATABASE_UNAVAILABLE:
         attempt = Attempt(
             reference=reference,
@@ -96,6 +97,7 @@ def log_refusal(error: SamlJitError, step: Step) -> str:
             decisions=step.plan.decisions if step.plan else (),
             roles=step.plan.roles if step.plan else (),
             claim_state=step.plan.claim_state if step.plan else None,
+            keeps_values=tenant.logs_values(step.now),
             browser=browser_of(request),
             times=times,
         )
@@ -116,9 +118,10 @@ def tell_host(signal: NamedSignal, *, reference: str, **values: Any) -> None:
         log.exception("a receiver of %s failed, reference=%s", signal.name, reference)
 
 
-def _times(total: int) -> int:
-    """How many refusals the row to write now stands for; 0 for no row. After 60 a minute, one row each time the rest has doubled."""
-    over = total - UNVERIFIED_ROWS
+def _times(tenant: Tenant, step: Step) -> int:
+    """How many refusals the row to write now stands for; 0 for no row. Beyond so many a minute, one row each time the rest has doubled."""
+    most = VERIFIED_ROWS if step.verified else UNVERIFIED_ROWS
+    over = _counts.count(tenant.id, step.now, verified=step.verified) - most
     if over <= 0:
         return 1
     if over & (over - 1):
