@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -83,6 +83,10 @@ class Tenant:
     def expected_audience(self) -> str:
         """Entra sends `spn:<id>` as audience where the Identifier is no URI (single-sign-on-saml-protocol)."""
         return self.entity_id if ":" in self.entity_id else f"spn:{self.entity_id}"
+
+    def logs_values(self, now: datetime) -> bool:
+        """Whether the sign-in log holds old and new values today."""
+        return self.log_values_until is not None and now.astimezone(UTC).date() <= self.log_values_until
 
 
 # --- what a sign-in is ------------------------------------------------------------------------------------------------

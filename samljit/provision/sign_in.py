@@ -194,7 +194,6 @@ def _apply(transaction: Transaction, job: _Job, *, plan: Plan, user: ExistingUse
 
 
 def _log_row(job: _Job, plan: Plan, *, user_id: Any, reference: str) -> Attempt:
-    until = job.tenant.log_values_until
     return Attempt(
         reference=reference,
         tenant_id=job.tenant.id,
@@ -210,7 +209,7 @@ def _log_row(job: _Job, plan: Plan, *, user_id: Any, reference: str) -> Attempt:
         decisions=plan.decisions,
         roles=plan.roles,
         claim_state=plan.claim_state,
-        keeps_values=until is not None and job.now.date() <= until,
+        keeps_values=job.tenant.logs_values(job.now),
         browser=job.browser,
         session_ends_at=job.assertion.session_not_on_or_after,
     )
