@@ -83,6 +83,7 @@ ATTACKS: list[Any] = [
     pytest.param({"email": "x@y.z"}, {"email": EMAIL, "upn": "x@y.z"}, "create", id="a login name is no address"),
     pytest.param({"first_name": "Adele", "last_name": "Vance", "email": "a@contoso.example"}, {}, "create", id="a name is no address"),
     pytest.param({"organization": "fabrikam"}, {}, "create", id="another tenant's user"),
+    pytest.param({"organization": "Contoso"}, {}, "create", id="a tenant that MariaDB takes for this one"),
     pytest.param({"organization": None}, {}, "create", id="nobody's user"),
     pytest.param({"active": False}, {}, "account_conflict", id="inactive"),
     pytest.param({"is_admin": True}, {}, "account_conflict", id="privileged"),

@@ -33,6 +33,7 @@ def find_holders(
     query = query.where(*(getattr(users.model, name) == value for name, value in fields.items())).limit(_MOST)
     rows = session.execute(query, bind_arguments=users.bind).unique().scalars()
     found = [user for user in rows if _key(str(getattr(user, users.email_field))) == wanted]
+    found = [user for user in found if all(getattr(user, name) == value for name, value in fields.items())]
     return tuple(_holder(session, user, users=users, tenant=tenant, subject=subject) for user in found)
 
 
