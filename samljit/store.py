@@ -31,7 +31,7 @@ class Transaction(Protocol):
     """One sign-in's transaction. Leaving its context without an exception commits; an exception rolls all of it back."""
 
     def lock_tenant(self, tenant_id: UUID) -> None:
-        """Makes all other sign-ins of the tenant that lock it, or write at all, wait for this one. Only before `consume`."""
+        """Makes every other sign-in that locks the tenant wait for the end of this transaction. Only before `consume`."""
 
     def note_claims(self, tenant_id: UUID, names: frozenset[str]) -> None:
         """Remembers that these claims have come from the tenant, which is locked."""
