@@ -97,6 +97,7 @@ def log_refusal(error: SamlJitError, step: Step) -> str:
             decisions=step.plan.decisions if step.plan else (),
             roles=step.plan.roles if step.plan else (),
             claim_state=step.plan.claim_state if step.plan else None,
+            keeps_values=tenant.logs_values(step.now),
             browser=browser_of(request),
             times=times,
         )
