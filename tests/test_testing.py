@@ -221,7 +221,7 @@ def test_a_hundred_and_fifty_groups_are_sent_and_one_more_is_a_link():
 
 # --- responses --------------------------------------------------------------------------------------------------------
 
-VARIANTS: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, Any] = {
     "as Entra": {},
     "response signed": {"sign": "response"},
     "both signed": {"sign": "both"},
