@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from samljit.errors import ProvisioningRefused, Reason
+from samljit.mapping.text import clean
 from samljit.model import Assertion, Attempt, EmailHolder, ExistingUser, Match, NameId, Outcome, Plan, Stage, Subject, Tenant, UserShape
 from samljit.provision.plan import claimed_address, plan_sign_in
 from samljit.provision.policy import Situation, situation_of
@@ -131,7 +132,9 @@ def _prepare(transaction: Transaction, job: _Job) -> None:
     """Takes the tenant's lock, where its number of users is limited or it sends a claim for the first time."""
     rules = job.tenant.mapping.roles
     sources = frozenset(rules.sources if rules else ())
-    new_claims = sources & frozenset(job.assertion.claims) - job.tenant.claims_seen
+    # a claim without a value says nothing of whether the tenant sends it
+    came = frozenset(name for name, values in job.assertion.claims.items() if any(map(clean, values)))
+    new_claims = sources & came - job.tenant.claims_seen
     if new_claims or job.tenant.mapping.policy.max_users is not None:
         transaction.lock_tenant(job.tenant.id)
     if new_claims:
