@@ -481,7 +481,7 @@ def test_a_tenant_is_shown_with_what_entra_needs(host: Host) -> None:
 def with_new_issuer(host: Host, mount: Mount, issuer: str) -> Host:
     """The same app and database, its settings naming the IdP by another entity ID, as after a restart."""
     entra = FakeEntra(host.entra.tenant_id, entity_id=issuer, keys=host.entra.keys)
-    return mount(user_model=make_user_model(), url=str(host.engine.url), entra=entra)
+    return mount(user_model=make_user_model(), url=host.engine.url.render_as_string(hide_password=False), entra=entra)
 
 
 def appended(host: Host) -> str:
