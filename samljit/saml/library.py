@@ -15,12 +15,14 @@ from urllib.parse import urlsplit
 import onelogin.saml2
 import xmlsec
 from lxml import etree
+from lxml.etree import _Element
 from onelogin.saml2.constants import OneLogin_Saml2_Constants
 from onelogin.saml2.settings import OneLogin_Saml2_Settings
 from onelogin.saml2.xml_utils import OneLogin_Saml2_XML
 
 from samljit.errors import AssertionRejected, Reason
 from samljit.model import RequireSignature, Tenant
+from samljit.saml.gate import parse_own
 from samljit.saml.names import HTTP_POST, HTTP_REDIRECT
 from samljit.saml.reader import read_time
 
@@ -42,7 +44,7 @@ class Library:
 
         Raises: AssertionRejected (library_refused), whatever the library raises: it lets all kinds of errors out."""
         try:
-            response = _private_library().PlainResponse(self._settings, xml, plain or xml)
+            response = _private_library().PlainResponse(self._settings, parse_own(xml), plain or xml)
             accepted = response.is_valid(self._request, request_id=request_id, raise_exceptions=True)
         except Exception as error:
             # its messages quote the response, so only the class and number go to the log
@@ -96,7 +98,7 @@ def _private_library() -> ModuleType:
     prepared = SimpleNamespace(**vars(xmlsec))
     prepared.Key = SimpleNamespace(from_memory=lru_cache(maxsize=4096)(xmlsec.Key.from_memory))
     vars(utils).update(OneLogin_Saml2_XML=_PreparedXml, xmlsec=prepared)
-    utils.OneLogin_Saml2_Utils.b64decode = staticmethod(lambda decoded: decoded)  # it gets what our own strict decoding gave
+    utils.OneLogin_Saml2_Utils.b64decode = staticmethod(lambda parsed: parsed)  # see PlainResponse
     utils.OneLogin_Saml2_Utils.parse_SAML_to_time = staticmethod(_prepared_time(utils.OneLogin_Saml2_Utils.parse_SAML_to_time))
     vars(response).update(OneLogin_Saml2_XML=_PreparedXml, OneLogin_Saml2_Utils=utils.OneLogin_Saml2_Utils)
     vars(response).update(PlainResponse=_plain_response(response.OneLogin_Saml2_Response))
@@ -116,10 +118,14 @@ def _prepared_time(original: Callable[[str], int]) -> Callable[[str], int]:
 
 
 def _plain_response(base: Any) -> Any:
-    """The library's response class, told what was decrypted: its own decryption would follow references, and rename prefixes."""
+    """The library's response class, given a tree of its own, and told what was decrypted.
+
+    The tree is parsed once more from the bytes that came, by the parser that has let them through the gate. The library's own decryption
+    would follow references, and rename prefixes.
+    """
 
     class PlainResponse(base):  # type: ignore[misc]
-        def __init__(self, settings: Any, response: bytes, plain: bytes) -> None:
+        def __init__(self, settings: Any, response: _Element, plain: bytes) -> None:
             self._plain = plain
             self._found: dict[tuple[str, str | None], Any] = {}
             super().__init__(settings, response)
@@ -131,7 +137,7 @@ def _plain_response(base: Any) -> Any:
             return self._found[query, tagid]
 
         def _decrypt_assertion(self, xml: Any) -> Any:
-            return OneLogin_Saml2_XML.to_etree(self._plain)
+            return parse_own(self._plain)
 
     return PlainResponse
 
