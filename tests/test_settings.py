@@ -21,10 +21,12 @@ from samljit.settings import (
     Guards,
     KeyPair,
     MetadataFile,
+    MetadataUrl,
     Settings,
     TypedIdp,
     allowed_hosts,
     check_endpoint,
+    check_metadata_url,
     read_settings,
     settings_schema,
 )
@@ -34,6 +36,7 @@ from samljit.testing.keys import make_key_pair
 
 GUID = "aaaabbbb-0000-cccc-1111-dddd2222eeee"
 ENTRA_URL = f"https://login.microsoftonline.com/{GUID}/saml2"
+METADATA_URL = f"https://login.microsoftonline.com/{GUID}/federationmetadata/2007-06/federationmetadata.xml?appid={GUID}"
 ENTITY_ID = f"https://sts.windows.net/{GUID}/"
 ROOT = Path(__file__).parent.parent
 
@@ -186,6 +189,69 @@ def test_an_idp_can_be_typed(folder: Path) -> None:
         certificates=(OTHERS.certificate_pem,),
         json_path="$.tenants.contoso.idp",
     )
+
+
+def test_an_idp_can_be_named_by_the_address_of_its_metadata(folder: Path) -> None:
+    settings = read(folder, (tenant("idp"), {"metadata_url": METADATA_URL}), (("metadata_hosts",), ["idp.contoso.com"]))
+
+    assert settings.tenants["contoso"].idp == MetadataUrl(METADATA_URL, "$.tenants.contoso.idp.metadata_url")
+    assert settings.metadata_hosts == ("idp.contoso.com",)
+
+
+PATH = f"/{GUID}/federationmetadata/2007-06/federationmetadata.xml"
+APP = f"?appid={GUID}"
+FURTHER = ("idp.contoso.com", "idp.contoso.com:8443")
+METADATA_URLS: list[Any] = [
+    pytest.param(f"https://login.microsoftonline.com{PATH}{APP}", None, id="Entra"),
+    pytest.param(f"https://login.microsoftonline.com{PATH}?a=b&appid={GUID.upper()}", None, id="appid not first, upper case"),
+    pytest.param(f"https://login.microsoftonline.us{PATH}{APP}", None, id="US government"),
+    pytest.param(f"https://login.partner.microsoftonline.cn{PATH}{APP}", None, id="China"),
+    pytest.param(f"https://contoso.ciamlogin.com{PATH}{APP}", None, id="External ID"),
+    pytest.param("https://contoso.b2clogin.com/contoso.onmicrosoft.com/B2C_1A_saml/Samlp/metadata", None, id="B2C names a policy"),
+    pytest.param("https://idp.contoso.com/metadata", None, id="a further host"),
+    pytest.param("https://idp.contoso.com:8443/metadata", None, id="a further host with a port"),
+    pytest.param(f"https://login.microsoftonline.com{PATH}", "app_id_missing", id="no appid"),
+    pytest.param(f"https://login.microsoftonline.com{PATH}?appid=", "app_id_missing", id="an empty appid"),
+    pytest.param(f"https://login.microsoftonline.com{PATH}?appid=" + "{appid}", "app_id_missing", id="a placeholder"),
+    pytest.param(f"https://login.microsoftonline.com{PATH}{APP}&appid={GUID}", "app_id_missing", id="two appids"),
+    pytest.param(f"https://login.microsoftonline.com{PATH}?APPID={GUID}", "app_id_missing", id="another parameter"),
+    pytest.param(f"https://login.microsoftonline.us{PATH}", "app_id_missing", id="no appid, US government"),
+    pytest.param(f"https://contoso.ciamlogin.com{PATH}", "app_id_missing", id="no appid, External ID"),
+    pytest.param(f"http://login.microsoftonline.com{PATH}{APP}", "endpoint_not_allowed", id="http"),
+    pytest.param(f"https://login.microsoftonline.com:8443{PATH}{APP}", "endpoint_not_allowed", id="another port"),
+    pytest.param(f"https://login.microsoftonline.com.evil.example{PATH}{APP}", "endpoint_not_allowed", id="begins like Microsoft"),
+    pytest.param(f"https://a.b.ciamlogin.com{PATH}{APP}", "endpoint_not_allowed", id="two labels"),
+    pytest.param("https://idp.contoso.com:8444/metadata", "endpoint_not_allowed", id="a further host, another port"),
+    pytest.param("https://sub.idp.contoso.com/metadata", "endpoint_not_allowed", id="below a further host"),
+    pytest.param("https://169.254.169.254/metadata", "endpoint_not_allowed", id="an address"),
+    pytest.param("https://localhost/metadata", "endpoint_not_allowed", id="loopback"),
+    pytest.param("https://user:pass@idp.contoso.com/metadata", "endpoint_not_allowed", id="a password"),
+    pytest.param("file:///etc/passwd", "endpoint_not_allowed", id="a file"),
+]
+
+
+@pytest.mark.parametrize(("url", "code"), METADATA_URLS)
+def test_trust_46_metadata_is_fetched_by_https_from_known_hosts_and_of_the_app(folder: Path, url: str, code: str | None) -> None:
+    changes = ((tenant("idp"), {"metadata_url": url}), (("metadata_hosts",), list(FURTHER)))
+    if code is None:
+        read(folder, *changes)
+    else:
+        assert faults(folder, *changes) == [(f"{CONTOSO}.idp.metadata_url", code)]
+
+
+def test_metadata_lies_on_this_machine_only_where_the_app_does(folder: Path) -> None:
+    url = "https://127.0.0.1:8443/metadata"
+    read(folder, (tenant("idp"), {"metadata_url": url}), (("base_url",), "http://localhost:5000"))
+
+    here = check_metadata_url(url, path="$", preset="other", base_url="https://app.example.com")
+    assert here is None, "a preset that allows any host leaves it to the fetch to look at where it leads"
+    plain = check_metadata_url(url.replace("https", "http"), path="$", preset="entra", base_url="http://localhost:5000")
+    assert plain is not None
+
+
+@pytest.mark.parametrize("host", ["https://idp.contoso.com", "idp.contoso.com/", "IDP.contoso.com", "a b", "a@b", "*.contoso.com", "a:b"])
+def test_further_hosts_of_metadata_are_hosts(folder: Path, host: str) -> None:
+    assert faults(folder, (("metadata_hosts",), ["good.example", host])) == [("$.metadata_hosts[1]", "invalid_host")]
 
 
 def test_key_pairs_keep_their_order(folder: Path) -> None:
@@ -487,7 +553,12 @@ IDPS_REFUSED: list[Any] = [
     pytest.param({"metadata_file": "a" * 999}, [(".metadata_file", "missing_file")], id="a name too long"),
     pytest.param({"metadata_file": "a\0b"}, [(".metadata_file", "missing_file")], id="a NUL in a name"),
     pytest.param({**TYPED, "certificate_files": ["certs/none"]}, [(".certificate_files[0]", "missing_file")], id="no such certificate"),
-    pytest.param({"metadata_url": ENTRA_URL}, [(".metadata_url", "not_supported")], id="metadata_url"),
+    pytest.param(
+        {"metadata_url": METADATA_URL, "metadata_file": "certs/text"}, [(".metadata_file", "idp_conflict")], id="URL and file"
+    ),
+    pytest.param(
+        {**TYPED, "metadata_url": METADATA_URL}, [(f".{key}", "idp_conflict") for key in sorted(TYPED)], id="URL and typed"
+    ),
     pytest.param({**TYPED, "sso_url": "https://evil.example/"}, [(".sso_url", "endpoint_not_allowed")], id="another host"),
     pytest.param({**TYPED, "slo_url": "https://evil.example/"}, [(".slo_url", "endpoint_not_allowed")], id="another host for logout"),
     pytest.param({**TYPED, "entity_id": "https://sts.windows.net/{tenant}/"}, [(".entity_id", "common_metadata")], id="common"),
@@ -796,7 +867,7 @@ def test_the_schema_is_complete() -> None:
     assert schema["additionalProperties"] is False
     assert schema["required"] == ["base_url"]
     assert set(schema["properties"]) == {
-        "$schema", "base_url", "url_prefix", "clock_skew_seconds", "attempt_days", "sp", "mapping", "guards", "tenants",
+        "$schema", "base_url", "url_prefix", "clock_skew_seconds", "attempt_days", "metadata_hosts", "sp", "mapping", "guards", "tenants",
     }  # fmt: skip
     assert {"MappingDocument", "FieldDocument", "TenantDocument", "IdpDocument"} <= set(schema["$defs"])
     assert set(schema["$defs"]["TenantDocument"]["properties"]) == set(TenantDocument.model_fields)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from samljit.errors import Problem
 from samljit.mapping.problems import path_to
 from samljit.settings.document import PRESETS, RESERVED_SLUGS, SLUG_PATTERN
-from samljit.settings.endpoints import check_base_url, check_endpoint, check_url_prefix
+from samljit.settings.endpoints import check_base_url, check_endpoint, check_metadata_url, check_url_prefix, is_host
 from samljit.settings.source import Files
 
 SMALLEST_RSA_BITS = 2048
@@ -36,19 +37,29 @@ _TYPED_REQUIRED = ("entity_id", "sso_url", "certificate_files")
 _TYPED = (*_TYPED_REQUIRED, "slo_url")
 
 
+@dataclass(frozen=True, slots=True)
+class _Top:
+    """What of the top level the checks of one tenant need."""
+
+    base_url: str
+    metadata_hosts: tuple[str, ...]
+    files: Files
+
+
 def check_document(document: Mapping[str, Any], files: Files) -> list[Problem]:
     """All problems of the document besides those of its shape."""
-    problems = _check_addresses(document)
+    problems = _check_addresses(document) + _check_metadata_hosts(document)
     problems += _check_key_pairs(_object(document, "sp"), files)
     base_url = _text(document, "base_url")
     if base_url is None or check_base_url(base_url) is not None:
         base_url = "http://localhost"  # reported already; the most lenient one keeps it from being reported for every tenant
     tenants = _object(document, "tenants")
+    top = _Top(base_url, tuple(host for _, host in _texts(document, "metadata_hosts") if is_host(host)), files)
     for slug, tenant in tenants.items():
         path = path_to("$.tenants", slug)
         problems += _check_slug(slug, path=path)
         if isinstance(tenant, dict):
-            problems += _check_tenant(tenant, path=path, base_url=base_url, files=files)
+            problems += _check_tenant(tenant, path=path, top=top)
     return problems + _check_domains(tenants)
 
 
@@ -74,6 +85,15 @@ def _check_addresses(document: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
+def _check_metadata_hosts(document: Mapping[str, Any]) -> list[Problem]:
+    hint = "Write a host, or host:port, in lower case: metadata.contoso.com."
+    return [
+        Problem(path_to("$.metadata_hosts", index), "invalid_host", "Is not a host.", hint)
+        for index, host in _texts(document, "metadata_hosts")
+        if not is_host(host)
+    ]
+
+
 def _check_slug(slug: str, *, path: str) -> list[Problem]:
     if slug in RESERVED_SLUGS:
         return [Problem(path, "reserved_slug", "This slug is an address of our own.", "Choose another one.")]
@@ -83,7 +103,7 @@ def _check_slug(slug: str, *, path: str) -> list[Problem]:
     return []
 
 
-def _check_tenant(tenant: Mapping[str, Any], *, path: str, base_url: str, files: Files) -> list[Problem]:
+def _check_tenant(tenant: Mapping[str, Any], *, path: str, top: _Top) -> list[Problem]:
     preset = tenant.get("preset", "entra")
     problems = []
     if isinstance(preset, str) and preset not in PRESETS:
@@ -106,7 +126,7 @@ def _check_tenant(tenant: Mapping[str, Any], *, path: str, base_url: str, files:
     idp = tenant.get("idp")
     if isinstance(idp, dict):
         preset_name = preset if isinstance(preset, str) else PRESETS[0]
-        problems += _check_idp(idp, path=f"{path}.idp", preset=preset_name, base_url=base_url, files=files)
+        problems += _check_idp(idp, path=f"{path}.idp", preset=preset_name, top=top)
     return problems
 
 
@@ -118,7 +138,7 @@ def _is_date(text: str) -> bool:
     return True
 
 
-def _check_idp(idp: Mapping[str, Any], *, path: str, preset: str, base_url: str, files: Files) -> list[Problem]:
+def _check_idp(idp: Mapping[str, Any], *, path: str, preset: str, top: _Top) -> list[Problem]:
     problems = _check_idp_kind(idp, path=path)
     entity_id = _text(idp, "entity_id")
     if entity_id is not None and "{tenant}" in entity_id:
@@ -126,28 +146,33 @@ def _check_idp(idp: Mapping[str, Any], *, path: str, preset: str, base_url: str,
         problems.append(Problem(f"{path}.entity_id", "common_metadata", "This stands for every directory of the world.", hint))
     for key in ("sso_url", "slo_url"):
         url = _text(idp, key)
-        message = check_endpoint(url, preset=preset, base_url=base_url) if url is not None else None
+        message = check_endpoint(url, preset=preset, base_url=top.base_url) if url is not None else None
         if message:
             problems.append(Problem(f"{path}.{key}", "endpoint_not_allowed", message))
+    source = _text(idp, "metadata_url")
+    if source is not None:
+        place, hosts = f"{path}.metadata_url", top.metadata_hosts
+        fault = check_metadata_url(source, path=place, preset=preset, base_url=top.base_url, further_hosts=hosts)
+        problems += [fault] if fault else []
     named = [(f"{path}.metadata_file", _text(idp, "metadata_file"))]
     named += [(path_to(f"{path}.certificate_files", index), name) for index, name in _texts(idp, "certificate_files")]
     for place, name in named:
         if name is not None:
-            problems += files.check(name, path=place)[1]
+            problems += top.files.check(name, path=place)[1]
     return problems
 
 
 def _check_idp_kind(idp: Mapping[str, Any], *, path: str) -> list[Problem]:
     """Whether it is one of the ways to name an IdP, whole and alone."""
     given = {key for key, value in idp.items() if value not in (None, [])}
-    if "metadata_url" in given:
-        return [_not_supported(f"{path}.metadata_url", "Download Entra's Federation Metadata XML and name it in metadata_file.")]
     typed = [key for key in _TYPED if key in given]
-    if "metadata_file" in given:
-        hint = "The metadata file says this already; leave it out, or leave metadata_file out."
-        return [Problem(f"{path}.{key}", "idp_conflict", "Cannot stand beside metadata_file.", hint) for key in typed]
+    for whole in ("metadata_url", "metadata_file"):
+        if whole in given:
+            others = [key for key in ("metadata_file", *typed) if key in given and key != whole]
+            hint = f"The metadata says this already; leave it out, or leave {whole} out."
+            return [Problem(f"{path}.{key}", "idp_conflict", f"Cannot stand beside {whole}.", hint) for key in others]
     if not typed:
-        hint = "Write metadata_file, or entity_id, sso_url and certificate_files; or leave idp out until you have them."
+        hint = "Write metadata_url or metadata_file, or entity_id, sso_url and certificate_files; or leave idp out until you have them."
         return [Problem(path, "idp_incomplete", "Names no IdP.", hint)]
     hint = "Typed by hand, an IdP needs entity_id, sso_url and certificate_files."
     return [Problem(f"{path}.{key}", "missing", f'The key "{key}" is required.', hint) for key in _TYPED_REQUIRED if key not in given]

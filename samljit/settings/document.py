@@ -57,18 +57,29 @@ class GuardsDocument(_Document):
 
 
 class IdpDocument(_Document):
-    """What is trusted: metadata_file alone, or entity_id, sso_url and certificate_files (and slo_url) typed by hand."""
+    """What is trusted: metadata_url or metadata_file alone, or entity_id, sso_url and certificate_files (and slo_url) typed by hand."""
 
     model_config = ConfigDict(
         json_schema_extra={
-            "oneOf": [{"required": ["metadata_file"]}, {"required": ["entity_id", "sso_url", "certificate_files"]}],
+            "oneOf": [
+                {"required": ["metadata_url"]},
+                {"required": ["metadata_file"]},
+                {"required": ["entity_id", "sso_url", "certificate_files"]},
+            ],
         }
     )
 
     metadata_file: Text | None = Field(
         default=None, description='Entra\'s "Federation Metadata XML" of the app.', examples=["certs/contoso-metadata.xml"]
     )
-    metadata_url: Text | None = Field(default=None, description="Not available in this version: use metadata_file.")
+    metadata_url: Text | None = Field(
+        default=None,
+        description='Entra\'s "App Federation Metadata Url", with its appid; fetched and kept up to date.',
+        examples=[
+            "https://login.microsoftonline.com/aaaabbbb-0000-cccc-1111-dddd2222eeee/federationmetadata/2007-06/federationmetadata.xml"
+            "?appid=00001111-aaaa-2222-bbbb-3333cccc4444"
+        ],
+    )
     entity_id: EntityId | None = Field(
         default=None,
         description='Entra\'s "Microsoft Entra Identifier", exactly as shown there.',
@@ -150,6 +161,11 @@ class SettingsDocument(_Document):
     url_prefix: str = Field(default="/saml", description='The path under which sign-in is mounted, "" for none.', examples=["/saml"])
     clock_skew_seconds: int = Field(default=120, ge=0, le=300, description="How far the IdP's clock may be off, at most 300.")
     attempt_days: int = Field(default=90, ge=1, le=36500, description="For how many days the sign-in log is kept.")
+    metadata_hosts: list[Text] = Field(
+        default_factory=list,
+        description="Further hosts, host or host:port, that an idp.metadata_url may name beside those of its preset.",
+        examples=[["metadata.contoso.com"]],
+    )
     sp: SpDocument = Field(default_factory=SpDocument, description="Our own keys; may be left out.")
     mapping: MappingDocument = Field(
         default_factory=MappingDocument, description="Which claims fill which fields, for every tenant that says nothing else."

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Sequence
+from urllib.parse import SplitResult, parse_qs, urlsplit
+
+from samljit.errors import Problem
 
 # Microsoft's login hosts, all clouds; "*." stands for exactly one label. entra: authentication-national-cloud;
 # External ID: customers/how-to-register-saml-app; B2C: saml-service-provider. China has two names: its documentation says
@@ -18,11 +21,16 @@ _ENTRA_HOSTS = (
     "*.b2clogin.com",
 )
 
+# whose metadata is that of the whole directory unless the address names the app (entra: federation-metadata); B2C's is a policy's
+_APP_ID_HOSTS = tuple(host for host in _ENTRA_HOSTS if host != "*.b2clogin.com")
+_APP_ID = re.compile("[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
 _URL_CHARACTERS = re.compile(r"[\x21-\x7e]+")
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+_COPY_URL = "In Entra: Single sign-on, SAML Certificates, copy App Federation Metadata Url."
 
 
 def allowed_hosts(preset: str) -> tuple[str, ...] | None:
@@ -46,6 +54,44 @@ def check_endpoint(url: str, *, preset: str, base_url: str) -> str | None:
     if hosts is not None and not (parts.port in (None, 443) and any(_fits(parts.hostname or "", host) for host in hosts)):
         return f'Must lie on one of Microsoft\'s login hosts for preset "{preset}": {", ".join(hosts)}.'
     return None
+
+
+def check_metadata_url(
+    url: str, *, path: str, preset: str, base_url: str, further_hosts: Sequence[str] = ()
+) -> Problem | None:
+    """What is wrong with the address of an IdP's metadata, reported at `path`; None where it may be fetched.
+
+    https, on a host that the preset allows or one of `further_hosts`; for an app of Entra, the address of that app's own document.
+    """
+    parts = _split(url)
+    if isinstance(parts, str):
+        return Problem(path, "endpoint_not_allowed", parts, _COPY_URL)
+    if parts.scheme != "https":
+        return Problem(path, "endpoint_not_allowed", "Must use https.", _COPY_URL)
+    if f"{parts.hostname}:{parts.port or 443}" not in map(_with_port, further_hosts):
+        fault = check_endpoint(url, preset=preset, base_url=base_url)
+        if fault:
+            return Problem(path, "endpoint_not_allowed", fault, "Further hosts can be named in metadata_hosts.")
+    app_ids = parse_qs(parts.query).get("appid", [])
+    names_app = len(app_ids) == 1 and _APP_ID.fullmatch(app_ids[0])
+    if not names_app and any(_fits(parts.hostname or "", host) for host in _APP_ID_HOSTS):
+        message = (
+            "Must end in ?appid= and the application ID: without it Microsoft sends the keys that the directory's apps share, "
+            "and not the certificate that this app's sign-ins are signed with."
+        )
+        return Problem(path, "app_id_missing", message, _COPY_URL)
+    return None
+
+
+def is_host(text: str) -> bool:
+    """Whether the text is a host, or host:port, in lower case."""
+    parts = _split(f"https://{text}")
+    return not isinstance(parts, str) and text == parts.netloc.lower()
+
+
+def _with_port(host: str) -> str:
+    parts = urlsplit(f"https://{host}")
+    return f"{parts.hostname}:{parts.port or 443}"
 
 
 def check_base_url(url: str) -> str | None:

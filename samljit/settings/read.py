@@ -48,6 +48,14 @@ class MetadataFile:
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataUrl:
+    """Where an IdP publishes its metadata, an address that may be fetched. `json_path` is its place in the settings, for problems."""
+
+    url: str
+    json_path: str
+
+
+@dataclass(frozen=True, slots=True)
 class TypedIdp:
     """An IdP that the operator typed. `certificates` are the files' contents, `json_path` the section's place, for problems."""
 
@@ -78,17 +86,21 @@ class TenantSettings:
     name_id_format: str | None
     log_values_until: date | None
     mapping: Mapping[str, Any]
-    idp: MetadataFile | TypedIdp | None
+    idp: MetadataFile | MetadataUrl | TypedIdp | None
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """settings.json, checked. `mapping` is the default document for every tenant, as written."""
+    """settings.json, checked. `mapping` is the default document for every tenant, as written.
+
+    `metadata_hosts` are hosts, or host:port, that metadata may be fetched from beside those of a tenant's preset.
+    """
 
     base_url: str
     url_prefix: str
     clock_skew: timedelta
     attempt_days: int
+    metadata_hosts: tuple[str, ...]
     key_pairs: tuple[KeyPair, ...]
     guards: Guards
     mapping: Mapping[str, Any]
@@ -133,6 +145,7 @@ def _settings(checked: SettingsDocument, *, document: Mapping[str, Any], files: 
         url_prefix=checked.url_prefix,
         clock_skew=timedelta(seconds=checked.clock_skew_seconds),
         attempt_days=checked.attempt_days,
+        metadata_hosts=tuple(checked.metadata_hosts),
         key_pairs=tuple(
             KeyPair(key=files.read(key), certificate=_first_certificate(files.read(certificate)))
             for key, certificate in zip(checked.sp.key_files, checked.sp.certificate_files, strict=True)
@@ -171,7 +184,9 @@ def _tenant(slug: str, tenant: TenantDocument, *, mapping: Mapping[str, Any], fi
     )
 
 
-def _idp(idp: IdpDocument, *, path: str, files: Files) -> MetadataFile | TypedIdp | None:
+def _idp(idp: IdpDocument, *, path: str, files: Files) -> MetadataFile | MetadataUrl | TypedIdp | None:
+    if idp.metadata_url is not None:
+        return MetadataUrl(url=idp.metadata_url, json_path=f"{path}.metadata_url")
     if idp.metadata_file is not None:
         name = idp.metadata_file
         return MetadataFile(content=files.read(name), path=files.path(name), json_path=f"{path}.metadata_file")
