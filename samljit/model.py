@@ -57,6 +57,7 @@ class Tenant:
     prepared keys and settings may be kept by it. `expected_audience` is the entity ID, or its `spn:` form where it is no URI.
     Up to the end of the day `log_values_until` (UTC) the sign-in log holds old and new values. `claims_seen` is what the database
     remembers, and `revision` says nothing of: which of the claims that roles come from have ever reached us from this tenant.
+    With `sign_requests` our AuthnRequests to its IdP are signed.
     """
 
     id: UUID
@@ -77,12 +78,18 @@ class Tenant:
     join_duplicate_attributes: bool = False
     name_id_format: str | None = None
     log_values_until: date | None = None
+    sign_requests: bool = False
     claims_seen: frozenset[str] = frozenset()
 
     @property
     def expected_audience(self) -> str:
         """Entra sends `spn:<id>` as audience where the Identifier is no URI (single-sign-on-saml-protocol)."""
         return self.entity_id if ":" in self.entity_id else f"spn:{self.entity_id}"
+
+    @property
+    def sls_url(self) -> str:
+        """Our single logout service, beside the ACS."""
+        return self.acs_url.removesuffix("acs") + "sls"
 
     def logs_values(self, now: datetime) -> bool:
         """Whether the sign-in log holds old and new values today."""
@@ -227,6 +234,11 @@ class FieldRule:
     has_default: bool = False
     sync_mode: SyncMode = SyncMode.ALWAYS
     on_missing: OnMissing = OnMissing.KEEP
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The full names of the claims that the rule reads, in its order."""
+        return self.sources or tuple(claim for _, claim in self.template_parts if claim is not None)
 
 
 class Match(StrEnum):

@@ -79,6 +79,7 @@ def _build(tenant: TenantSettings, scene: _Scene) -> tuple[Tenant | None, list[P
         join_duplicate_attributes=tenant.join_duplicate_attributes,
         name_id_format=tenant.name_id_format,
         log_values_until=tenant.log_values_until,
+        sign_requests=tenant.sign_requests,
     )
     return replace(built, revision=_revision(built, document)), problems
 

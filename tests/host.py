@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, scoped_session, sessionmaker
 
 from samljit import SamlJit
-from samljit.testing import Browser, FakeEntra, Page, Person, sign_in
+from samljit.testing import Browser, FakeEntra, KeyPair, Page, Person, sign_in
 
 ORIGIN = "https://app.example.com"
 ACS = f"{ORIGIN}/saml/contoso/acs"
@@ -116,6 +116,17 @@ def settings_for(directory: Path, entra: FakeEntra, *, tenant: Mapping[str, Any]
         "mapping": {"fields": FIELDS},
     }
     return {"base_url": ORIGIN, "tenants": {"contoso": {**contoso, **(tenant or {})}}, **top}
+
+
+def key_files(directory: Path, **pairs: KeyPair) -> dict[str, list[str]]:
+    """The `sp` section of settings with these key pairs, written to files of their names, the first one current."""
+    for name, pair in pairs.items():
+        key = directory / f"{name}.key"
+        key.write_bytes(pair.private_key_pem)
+        key.chmod(0o600)
+        (directory / f"{name}.crt").write_bytes(pair.certificate_pem)
+    ends = {"key_files": "key", "certificate_files": "crt"}
+    return {kind: [str(directory / f"{name}.{end}") for name in pairs] for kind, end in ends.items()}
 
 
 def make_host(

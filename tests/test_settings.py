@@ -572,7 +572,6 @@ def test_an_idp_is_named_in_one_way_and_wholly(folder: Path, idp: dict[str, Any]
 
 UNSUPPORTED: list[tuple[tuple[str | int, ...], Any]] = [
     (tenant("allow_idp_initiated"), True),
-    (tenant("sign_requests"), True),
     (tenant("require_encryption"), True),
     (tenant("allow_rsa15"), True),
     (tenant("preset"), "okta"),

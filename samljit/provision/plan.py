@@ -248,7 +248,7 @@ def _select(rule: FieldRule, found: _Found) -> list[str]:
 
 def claims_for(rule: FieldRule) -> list[str]:
     """The full names of the claims that a rule reads, in its order."""
-    return [*rule.sources, *(name for _, name in rule.template_parts if name is not None)]
+    return list(rule.claims)
 
 
 def _listed(names: list[str]) -> str:

@@ -26,10 +26,12 @@ from samljit.settings.source import Files
 
 SMALLEST_RSA_BITS = 2048
 
+# what a tenant may switch on only where we have a key of our own
+_NEED_A_KEY = ("sign_requests",)
+
 # keys of the contract that this version does not act on: switched on, they are refused, never ignored
 _NOT_YET = {
     "allow_idp_initiated": "Sign-ins start here: give Entra our login address as Sign on URL.",
-    "sign_requests": "In Entra, leave Require verification certificates off.",
     "require_encryption": "In Entra, leave Token encryption off.",
     "allow_rsa15": "In Entra, leave Token encryption off.",
 }
@@ -44,6 +46,7 @@ class _Top:
     base_url: str
     metadata_hosts: tuple[str, ...]
     files: Files
+    has_key: bool
 
 
 def check_document(document: Mapping[str, Any], files: Files) -> list[Problem]:
@@ -54,7 +57,8 @@ def check_document(document: Mapping[str, Any], files: Files) -> list[Problem]:
     if base_url is None or check_base_url(base_url) is not None:
         base_url = "http://localhost"  # reported already; the most lenient one keeps it from being reported for every tenant
     tenants = _object(document, "tenants")
-    top = _Top(base_url, tuple(host for _, host in _texts(document, "metadata_hosts") if is_host(host)), files)
+    hosts = tuple(host for _, host in _texts(document, "metadata_hosts") if is_host(host))
+    top = _Top(base_url, hosts, files, has_key=bool(_object(document, "sp").get("key_files")))
     for slug, tenant in tenants.items():
         path = path_to("$.tenants", slug)
         problems += _check_slug(slug, path=path)
@@ -120,6 +124,7 @@ def _check_tenant(tenant: Mapping[str, Any], *, path: str, top: _Top) -> list[Pr
         message = "Certificates that are out of date are trusted for this tenant."
         hint = "Renew them in Entra, then leave this out."
         problems.append(Problem(f"{path}.accept_expired_certificates", "expired_accepted", message, hint, is_warning=True))
+    problems += [] if top.has_key else _check_needs_key(tenant, path=path)
     until = _text(tenant, "log_values_until")
     if until is not None and not _is_date(until):
         problems.append(Problem(f"{path}.log_values_until", "invalid", "Is not a date.", 'For example "2026-12-31".'))
@@ -128,6 +133,15 @@ def _check_tenant(tenant: Mapping[str, Any], *, path: str, top: _Top) -> list[Pr
         preset_name = preset if isinstance(preset, str) else PRESETS[0]
         problems += _check_idp(idp, path=f"{path}.idp", preset=preset_name, top=top)
     return problems
+
+
+def _check_needs_key(tenant: Mapping[str, Any], *, path: str) -> list[Problem]:
+    hint = "Make a key pair with flask samljit cert new, and name its files in sp; or leave this out."
+    return [
+        Problem(f"{path}.{key}", "key_missing", "Needs a key of ours, and sp.key_files names none.", hint)
+        for key in _NEED_A_KEY
+        if tenant.get(key) is True
+    ]
 
 
 def _is_date(text: str) -> bool:

@@ -140,7 +140,9 @@ class TenantDocument(_Document):
         default_factory=MappingDocument, description="Which claims fill which fields, laid over the mapping of the top level."
     )
     allow_idp_initiated: bool = Field(default=False, description="Not available in this version: leave it out or false.")
-    sign_requests: bool = Field(default=False, description="Not available in this version: leave it out or false.")
+    sign_requests: bool = Field(
+        default=False, description="true signs our requests to the IdP with the first of sp.key_files (RSA-SHA256)."
+    )
     require_encryption: bool = Field(default=False, description="Not available in this version: leave it out or false.")
     allow_rsa15: bool = Field(default=False, description="Not available in this version: leave it out or false.")
     log_values_until: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] | None = Field(

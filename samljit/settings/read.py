@@ -85,6 +85,7 @@ class TenantSettings:
     join_duplicate_attributes: bool
     name_id_format: str | None
     log_values_until: date | None
+    sign_requests: bool
     mapping: Mapping[str, Any]
     idp: MetadataFile | MetadataUrl | TypedIdp | None
 
@@ -179,6 +180,7 @@ def _tenant(slug: str, tenant: TenantDocument, *, mapping: Mapping[str, Any], fi
         join_duplicate_attributes=tenant.join_duplicate_attributes,
         name_id_format=tenant.name_id_format,
         log_values_until=date.fromisoformat(tenant.log_values_until) if tenant.log_values_until else None,
+        sign_requests=tenant.sign_requests,
         mapping=mapping,
         idp=_idp(tenant.idp, path=path_to("$.tenants", slug, "idp"), files=files) if tenant.idp else None,
     )

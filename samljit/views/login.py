@@ -37,7 +37,7 @@ def login(step: Step) -> Response:
     pending_request = secrets.requests.issue(tenant.id, now=step.now, force_authn=force)
     login_hint = request.args.get("login_hint", "")
     hint = login_hint if len(login_hint) <= _LONGEST_HINT and login_hint.isprintable() else None
-    response = _see_other(redirect_url(tenant, pending_request, login_hint=hint))
+    response = _see_other(redirect_url(tenant, pending_request, login_hint=hint, signing_key=secrets.signing_key))
     next_path = again.next if again else local_path(request.args.get("next"), url_prefix=mounted().url_prefix)
     pending = Pending(pending_request.nonce, tenant.id, next_path, force)
     set_pending(response, request, mount=mounted(), secrets=secrets, pending=pending)

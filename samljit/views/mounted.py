@@ -12,6 +12,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from flask import Flask, Request, Response, after_this_request, current_app
 from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy.orm import Session, scoped_session
@@ -33,13 +34,14 @@ AcceptAssertion = Callable[[Tenant, Assertion], bool]
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """All that is keyed from the app's SECRET_KEY and its fallbacks."""
+    """All that is keyed from the app's SECRET_KEY and its fallbacks. `signing_key` is our own for requests, None where we have none."""
 
     requests: RequestIds
     validator: Validator
     pending: URLSafeTimedSerializer
     handover: URLSafeTimedSerializer
     question: URLSafeTimedSerializer
+    signing_key: RSAPrivateKey | None = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def utc_now() -> datetime:
 def secrets_of(app: Flask, *, skew: timedelta, sp_keys: tuple[bytes, ...]) -> Secrets:
     """Keys for everything that must authenticate itself; made once for each value of SECRET_KEY and its fallbacks.
 
-    `sp_keys` are the PEM keys that assertions may be encrypted to.
+    `sp_keys` are the PEM keys that assertions may be encrypted to; the first of them signs.
     """
     key = app.config.get("SECRET_KEY")
     if not key:
@@ -159,10 +161,12 @@ def _make_secrets(keys: tuple[bytes, ...], skew: timedelta, sp_keys: tuple[bytes
         options: dict[str, Any] = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
         return URLSafeTimedSerializer(list(reversed(derived)), salt=f"samljit.{use}", signer_kwargs=options)
 
+    own_keys = read_keys(sp_keys)
     return Secrets(
         requests=requests,
-        validator=Validator(requests=requests, skew=skew, decryption_keys=read_keys(sp_keys)),
+        validator=Validator(requests=requests, skew=skew, decryption_keys=own_keys),
         pending=signer("pending"),
         handover=signer("handover"),
         question=signer("question"),
+        signing_key=own_keys[0] if own_keys else None,
     )

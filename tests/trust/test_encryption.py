@@ -14,28 +14,17 @@ from samljit.errors import Reason
 from samljit.model import RequireSignature
 from samljit.testing import Encryption, FakeEntra, KeyPair, signing_key
 from samljit.testing.encryption import XENC, XENC11
-from tests.host import Host, make_host, settings_for
+from tests.host import Host, key_files, make_host, settings_for
 from tests.trust.forge import Desk, refused
 
 OWN, OLD, STRANGER = (lambda: signing_key("our own")), (lambda: signing_key("our older one")), (lambda: signing_key("a stranger's"))
 
 
-def write_key(directory: Path, name: str, pair: KeyPair) -> None:
-    key = directory / f"{name}.key"
-    key.write_bytes(pair.private_key_pem)
-    key.chmod(0o600)
-    (directory / f"{name}.crt").write_bytes(pair.certificate_pem)
-
-
 @pytest.fixture
 def host(tmp_path: Path) -> Any:
     """A host with two key pairs: the current one, and an older one that an IdP may still use."""
-    write_key(tmp_path, "new", OWN())
-    write_key(tmp_path, "old", OLD())
     entra = FakeEntra()
-    files = {"key_files": "key", "certificate_files": "crt"}
-    names = {kind: [str(tmp_path / f"{name}.{end}") for name in ("new", "old")] for kind, end in files.items()}
-    made = make_host(tmp_path, entra=entra, settings=settings_for(tmp_path, entra, sp=names))
+    made = make_host(tmp_path, entra=entra, settings=settings_for(tmp_path, entra, sp=key_files(tmp_path, new=OWN(), old=OLD())))
     yield made
     made.session.remove()
     made.engine.dispose()
