@@ -26,8 +26,8 @@ from samljit.sql.store import SqlStore, session_factory
 from samljit.sql.users import IsPrivileged, TenantFields, inspect_users
 from samljit.tenants import build_tenants
 from samljit.views.blueprint import make_blueprint
-from samljit.views.finish import SESSION_KEY, end_expired_session
 from samljit.views.mounted import AcceptAssertion, Mounted, RateLimit, mounted, secrets_of
+from samljit.views.sessions import SESSION_KEY, end_expired_session
 
 log = logging.getLogger("samljit")
 

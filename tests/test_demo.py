@@ -79,7 +79,7 @@ def sign_in(browser: Browser, account: Any = MEGAN, *, path: str = "/", mishap: 
 
 def sign_out(browser: Browser) -> Page:
     browser.get(HOST)
-    return browser.submit(next(form for form in browser.page.forms if form.action.endswith("/sign-out")))
+    return browser.submit(next(form for form in browser.page.forms if form.action.endswith("/saml/logout")))
 
 
 def edit(demo: Demo, account: Any, **values: str) -> None:

@@ -79,6 +79,8 @@ class Tab:
 
     def sign_out(self) -> None:
         self.page.get_by_role("button", name="Sign out").click()
+        self.page.get_by_role("heading", name="You are signed out").wait_for()
+        self.page.get_by_role("link", name="Go to the start page").click()
         self.page.get_by_role("link", name="Sign in with Microsoft").wait_for()
 
     def record(self) -> dict[str, str]:

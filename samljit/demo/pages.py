@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Flask, Response, abort, flash, redirect, render_template, request, url_for
-from flask_login import current_user, login_required, logout_user
+from flask_login import current_user, login_required
 from sqlalchemy import select
 from sqlalchemy.orm import Session, scoped_session
 from werkzeug.wrappers import Response as AnyResponse
@@ -126,11 +126,6 @@ def make_pages(*, session: scoped_session[Session], saml: SamlJit, history: Sign
         session.commit()
         flash(f"{user.display_name or user.email} is switched {'on' if user.active else 'off'}.")
         return redirect(url_for("pages.people"), code=303)
-
-    @pages.post("/sign-out")
-    def sign_out() -> AnyResponse:
-        logout_user()
-        return redirect(url_for("pages.home"), code=303)
 
     pages.record_once(lambda state: _dress(state.app))
     return pages

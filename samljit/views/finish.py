@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from flask import Flask, Response, current_app, make_response, redirect, request, session, url_for
+from flask import Response, make_response, redirect, request, session, url_for
 from flask_login import current_user, login_user
 from itsdangerous import BadSignature
 
@@ -23,11 +23,11 @@ from samljit.views.cookies import (
     set_restarted,
     was_restarted,
 )
-from samljit.views.mounted import app_secrets, mounted, utc_now
+from samljit.views.mounted import app_secrets, mounted
 from samljit.views.pages import page, refused_page, sign_in_step
 from samljit.views.paths import HOME
+from samljit.views.sessions import SESSION_KEY, renew_session
 
-SESSION_KEY = "_samljit"  # {"tenant": slug, "reference": SJ-..., "user": Flask-Login's id, "ends_at": POSIX seconds or None}
 _QUESTION_SECONDS = 600
 
 
@@ -133,7 +133,7 @@ def _sign_in(attempt: Attempt, step: Step, *, pending: Pending) -> Response:
         raise SignInRefused(Reason.HANDOVER_USED)
     # Only now, with our own write committed: on SQLite the host's session may hold a read lock from its first query to its end
     user = _load_user(attempt)
-    _renew_session()
+    renew_session()
     if not login_user(user):
         raise SignInRefused(Reason.LOGIN_REFUSED)
     # Flask-Login reads this at the end of the request: whoever was remembered in this browser before is not any more (trust: 39)
@@ -145,25 +145,6 @@ def _sign_in(attempt: Attempt, step: Step, *, pending: Pending) -> Response:
     log.info("signed in: tenant=%s reference=%s", tenant.slug, attempt.reference)
     tell_host(signed_in, user_id=attempt.user_id, tenant=tenant.slug, reference=attempt.reference, outcome=attempt.outcome)
     return response
-
-
-def _renew_session() -> None:
-    """An empty session, under a new id where sessions are kept on the server (Flask-Session's `regenerate`)."""
-    session.clear()
-    regenerate = getattr(current_app.session_interface, "regenerate", None)
-    if regenerate is not None:
-        regenerate(session)
-
-
-def end_expired_session(_: Flask) -> None:
-    """Forgets the user of a session whose SessionNotOnOrAfter has passed (trust: 28; SAML core 2.7.2).
-
-    Called by Flask-Login's signal just before it loads the user, so that requests that ask for no user cost nothing.
-    """
-    ours = session.get(SESSION_KEY)
-    if ours and ours.get("ends_at") is not None and utc_now().timestamp() >= ours["ends_at"]:
-        session.clear()
-        session["_remember"] = "clear"
 
 
 def _go(path: str) -> Response:

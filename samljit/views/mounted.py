@@ -41,6 +41,7 @@ class Secrets:
     pending: URLSafeTimedSerializer
     handover: URLSafeTimedSerializer
     question: URLSafeTimedSerializer
+    sign_out: URLSafeTimedSerializer
     signing_key: RSAPrivateKey | None = field(repr=False)
 
 
@@ -168,5 +169,6 @@ def _make_secrets(keys: tuple[bytes, ...], skew: timedelta, sp_keys: tuple[bytes
         pending=signer("pending"),
         handover=signer("handover"),
         question=signer("question"),
+        sign_out=signer("sign-out"),
         signing_key=own_keys[0] if own_keys else None,
     )

@@ -20,14 +20,14 @@ _POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'n
 View = Callable[[Step], Response]
 
 
-def page(template: str, *, status: int = 200, **values: Any) -> Response:
+def page(template: str, *, status: int = 200, is_bare: bool = False, **values: Any) -> Response:
     """A rendered page that no cache keeps and no frame shows.
 
     Referrer-Policy is same-origin and not stricter: Flask-WTF checks the Referer of forms on https.
+    `is_bare` leaves the host's context processors out, as where the database is lost: they look at it, Flask-Login's to load the user.
     """
-    # Without the host's context processors where the database is lost: they look at it, Flask-Login's to load the user
     template_of = current_app.jinja_env.get_template(f"samljit/{template}")
-    text = template_of.render(**values) if status == 503 else render_template(template_of, **values)
+    text = template_of.render(**values) if is_bare or status == 503 else render_template(template_of, **values)
     response = make_response(text, status)
     response.headers["Cache-Control"] = "no-store"
     response.headers["Content-Security-Policy"] = _POLICY
