@@ -8,12 +8,15 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock, local
+from time import time
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import onelogin.saml2
 import xmlsec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from lxml import etree
 from lxml.etree import _Element
 from onelogin.saml2.constants import OneLogin_Saml2_Constants
@@ -96,13 +99,25 @@ def _private_library() -> ModuleType:
     """
     utils, response = _load_again("onelogin.saml2.utils"), _load_again("onelogin.saml2.response")
     prepared = SimpleNamespace(**vars(xmlsec))
-    prepared.Key = SimpleNamespace(from_memory=lru_cache(maxsize=4096)(xmlsec.Key.from_memory))
+    prepared.Key = SimpleNamespace(from_memory=_load_key)
     vars(utils).update(OneLogin_Saml2_XML=_PreparedXml, xmlsec=prepared)
     utils.OneLogin_Saml2_Utils.b64decode = staticmethod(lambda parsed: parsed)  # see PlainResponse
+    utils.OneLogin_Saml2_Utils.now = staticmethod(lambda: int(time()))  # what it makes of utcnow(), which Python has deprecated
     utils.OneLogin_Saml2_Utils.parse_SAML_to_time = staticmethod(_prepared_time(utils.OneLogin_Saml2_Utils.parse_SAML_to_time))
     vars(response).update(OneLogin_Saml2_XML=_PreparedXml, OneLogin_Saml2_Utils=utils.OneLogin_Saml2_Utils)
     vars(response).update(PlainResponse=_plain_response(response.OneLogin_Saml2_Response))
     return response
+
+
+@lru_cache(maxsize=4096)
+def _load_key(certificate: str, _key_format: Any, _password: None) -> Any:
+    """The public key of a configured certificate, without the certificate.
+
+    xmlsec copies the key for each verification; where the certificate hangs on to it, that is read anew each time, which takes as long
+    as the signature itself. Nothing asks a key that was set for its certificate.
+    """
+    key = x509.load_pem_x509_certificate(certificate.encode()).public_key()
+    return xmlsec.Key.from_memory(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), xmlsec.constants.KeyDataFormatPem)
 
 
 def _prepared_time(original: Callable[[str], int]) -> Callable[[str], int]:
