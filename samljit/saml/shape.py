@@ -230,14 +230,13 @@ RESPONSE = Shape(
 
 
 def check_shape(element: _Element, shape: Shape) -> None:
-    """Walks the tree along the table. Raises: AssertionRejected naming the element or attribute that is not in it."""
-    for name, value in element.items():
-        if name not in shape.attributes:
-            raise AssertionRejected(shape.reason, f"attribute {_short(name)} on {_short(element.tag)}")
-        if len(value) > MAX_ATTRIBUTE:
-            raise AssertionRejected(Reason.XML_LIMITS, f"attribute {_short(name)} on {_short(element.tag)}")
-        if name == _TYPE and not _is_string(value, element):
-            raise AssertionRejected(shape.reason, f"{_short(element.tag)} is not of type xs:string")
+    """Walks the tree along the table. Raises: AssertionRejected naming the element or attribute that is not in it.
+
+    Every element of every response passes here before anything is known about it, so each costs one call, and no look-up twice.
+    """
+    attributes = element.items()
+    if attributes:
+        _check_attributes(attributes, element, shape)
     text = element.text
     if shape.text:
         if len(element):
@@ -247,20 +246,17 @@ def check_shape(element: _Element, shape: Shape) -> None:
         return
     if text is not None and text.strip(_BLANK):
         raise AssertionRejected(shape.reason, f"text inside {_short(element.tag)}")
-    _check_children(element, shape)
-
-
-def _check_children(element: _Element, shape: Shape) -> None:
-    """Children in the order of their groups, each no more often and no more seldom than its row says, with white space between."""
-    current, counts = 0, dict[str, int]()
+    # children in the order of their groups, each no more often and no more seldom than its row says, with white space between
+    places, current = shape.places, 0
+    counts: dict[str, int] = {}
     for child in element:
         tag = child.tag
-        place = shape.places.get(tag)
+        place = places.get(tag)
         if place is None or place[0] < current:
             raise AssertionRejected(shape.reason, f"{_short(tag)} inside {_short(element.tag)}")
         current, row = place
-        counts[tag] = counts.get(tag, 0) + 1
-        if counts[tag] > row.most:
+        counts[tag] = count = counts.get(tag, 0) + 1
+        if count > row.most:
             raise AssertionRejected(shape.reason, f"{_short(tag)} inside {_short(element.tag)}")
         tail = child.tail
         if tail is not None and tail.strip(_BLANK):
@@ -269,6 +265,16 @@ def _check_children(element: _Element, shape: Shape) -> None:
     for row in shape.needed:
         if counts.get(row.tag, 0) < row.least:
             raise AssertionRejected(shape.reason, f"{_short(row.tag)} missing inside {_short(element.tag)}")
+
+
+def _check_attributes(attributes: list[tuple[str, str]], element: _Element, shape: Shape) -> None:
+    for name, value in attributes:
+        if name not in shape.attributes:
+            raise AssertionRejected(shape.reason, f"attribute {_short(name)} on {_short(element.tag)}")
+        if len(value) > MAX_ATTRIBUTE:
+            raise AssertionRejected(Reason.XML_LIMITS, f"attribute {_short(name)} on {_short(element.tag)}")
+        if name == _TYPE and not _is_string(value, element):
+            raise AssertionRejected(shape.reason, f"{_short(element.tag)} is not of type xs:string")
 
 
 def _is_string(type_name: str, element: _Element) -> bool:
