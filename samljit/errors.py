@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from samljit import situations
+from samljit.situations import Situation
+
 
 class Fixer(StrEnum):
     """Whose turn it is when a sign-in was refused."""
@@ -108,14 +111,14 @@ class Reason(StrEnum):
 class Explanation:
     """One row of the error catalogue.
 
-    `status` is the HTTP status of the page, `person` what whoever signs in reads (plain text, no values), `admin` what the tenant
-    admin or operator reads, `fixer` whose turn it is. `anonymous` reasons all show the same page per status: until a signature has
-    been verified, a response must not learn from us which check it failed (trust: 42). `can_retry` is whether the page offers to try again.
-    `card` is where in Entra the fix is, if it is there.
+    `status` is the HTTP status of the page, `person` what whoever signs in reads, `admin` what the tenant admin or operator reads, `fixer`
+    whose turn it is. `anonymous` reasons all show the same page per status: until a signature has been verified, a response must not
+    learn from us which check it failed (trust: 42). `can_retry` is whether the page offers to try again. `card` is where in Entra the
+    fix is, if it is there.
     """
 
     status: int
-    person: str
+    person: Situation
     admin: str
     fixer: Fixer
     anonymous: bool = False
@@ -123,26 +126,19 @@ class Explanation:
     card: Card | None = None
 
 
-_NOT_UNDERSTOOD = "What your organisation's sign-in service sent could not be read. Please try again."
-_NOT_TRUSTED = "What your organisation's sign-in service sent could not be accepted. Please try again."
-_SETUP = "Sign-in between this app and your organisation is not set up correctly. Trying again will not help."
-_TOO_LATE = "The sign-in took too long and is no longer valid. Please start again."
-_OURS = "Something went wrong on our side. Please try again in a moment."
-
-
 def _unread(admin: str, *, status: int = 400, fixer: Fixer = Fixer.NOBODY) -> Explanation:
-    return Explanation(status, _NOT_UNDERSTOOD, admin, fixer, anonymous=True)
+    return Explanation(status, situations.NOT_UNDERSTOOD, admin, fixer, anonymous=True)
 
 
 def _untrusted(admin: str, *, fixer: Fixer = Fixer.NOBODY, card: Card | None = None) -> Explanation:
-    return Explanation(403, _NOT_TRUSTED, admin, fixer, anonymous=True, card=card)
+    return Explanation(403, situations.NOT_ACCEPTED, admin, fixer, anonymous=True, card=card)
 
 
 def _setup(admin: str, *, fixer: Fixer = Fixer.TENANT_ADMIN, card: Card | None = None) -> Explanation:
-    return Explanation(403, _SETUP, admin, fixer, can_retry=False, card=card)
+    return Explanation(403, situations.NOT_SET_UP_RIGHT, admin, fixer, can_retry=False, card=card)
 
 
-def _person(person: str, admin: str, *, fixer: Fixer = Fixer.PERSON, status: int = 403, card: Card | None = None) -> Explanation:
+def _person(person: Situation, admin: str, *, fixer: Fixer = Fixer.PERSON, status: int = 403, card: Card | None = None) -> Explanation:
     return Explanation(status, person, admin, fixer, card=card)
 
 
@@ -151,7 +147,7 @@ CATALOGUE: dict[Reason, Explanation] = {
     Reason.TOO_LARGE: _unread("The POST is larger than the limit.", status=413),
     Reason.RATE_LIMITED: Explanation(
         429,
-        "Too many sign-ins are under way. Please try again in a minute.",
+        situations.TOO_MANY,
         "The app's rate_limit function said no.",
         Fixer.OPERATOR,
         anonymous=True,
@@ -222,21 +218,21 @@ CATALOGUE: dict[Reason, Explanation] = {
         card=Card.BASIC,
     ),
     Reason.UNSOLICITED: _person(
-        "This sign-in was started outside this app. Please start here instead.",
+        situations.STARTED_ELSEWHERE,
         "The assertion answers no request of ours, and this tenant does not accept sign-ins that Entra starts. In Entra: Basic "
         "SAML Configuration, fill in Sign on URL with our login address.",
         fixer=Fixer.TENANT_ADMIN,
         card=Card.BASIC,
     ),
     Reason.REQUEST_UNKNOWN: _person(
-        _NOT_TRUSTED, "InResponseTo names no request that we made for this tenant.", fixer=Fixer.NOBODY
+        situations.NOT_ACCEPTED, "InResponseTo names no request that we made for this tenant.", fixer=Fixer.NOBODY
     ),
-    Reason.REQUEST_EXPIRED: _person(_TOO_LATE, "More than 15 minutes passed between our request and the answer."),
+    Reason.REQUEST_EXPIRED: _person(situations.TOOK_TOO_LONG, "More than 15 minutes passed between our request and the answer."),
     Reason.IN_RESPONSE_TO_MISMATCH: _person(
-        _NOT_TRUSTED, "The Response's InResponseTo differs from the assertion's.", fixer=Fixer.NOBODY
+        situations.NOT_ACCEPTED, "The Response's InResponseTo differs from the assertion's.", fixer=Fixer.NOBODY
     ),
     Reason.REAUTHENTICATION_MISSING: _person(
-        "This page asks you to sign in afresh, and your organisation's sign-in service did not do so. Please try again.",
+        situations.NOT_AFRESH,
         "ForceAuthn was asked for and AuthnInstant is older than the request.",
         fixer=Fixer.TENANT_ADMIN,
     ),
@@ -245,10 +241,10 @@ CATALOGUE: dict[Reason, Explanation] = {
         "The assertion says it is valid for longer than 24 hours and 15 minutes. In Entra: token lifetime policy."
     ),
     Reason.NOT_YET_VALID: _person(
-        _OURS, "The assertion lies in the future: our clock or the IdP's is wrong.", fixer=Fixer.OPERATOR
+        situations.OURS, "The assertion lies in the future: our clock or the IdP's is wrong.", fixer=Fixer.OPERATOR
     ),
-    Reason.EXPIRED: _person(_TOO_LATE, "The assertion reached us after its NotOnOrAfter."),
-    Reason.SESSION_EXPIRED: _person(_TOO_LATE, "The assertion's SessionNotOnOrAfter has passed."),
+    Reason.EXPIRED: _person(situations.TOOK_TOO_LONG, "The assertion reached us after its NotOnOrAfter."),
+    Reason.SESSION_EXPIRED: _person(situations.TOOK_TOO_LONG, "The assertion's SessionNotOnOrAfter has passed."),
     Reason.CONDITION_UNKNOWN: _setup("The assertion sets a condition that we do not know, and so cannot meet."),
     Reason.CONFIRMATION_INVALID: _setup("The subject confirmation is not one plain bearer confirmation without NotBefore."),
     Reason.NAME_ID_MISSING: _setup("The subject has no NameID. In Entra: Attributes & Claims, Unique User Identifier.", card=Card.CLAIMS),
@@ -258,15 +254,15 @@ CATALOGUE: dict[Reason, Explanation] = {
         card=Card.CLAIMS,
     ),
     Reason.LIBRARY_REFUSED: _person(
-        _NOT_TRUSTED, "python3-saml refused what our own checks accepted. Please report this.", fixer=Fixer.OPERATOR
+        situations.NOT_ACCEPTED, "python3-saml refused what our own checks accepted. Please report this.", fixer=Fixer.OPERATOR
     ),
     Reason.HOST_DECLINED: _person(
-        "This app does not accept the way you signed in at your organisation. Please ask whoever looks after it.",
+        situations.WAY_NOT_ACCEPTED,
         "The app's accept_assertion function said no: it may ask for multi-factor authentication, for example.",
         fixer=Fixer.OPERATOR,
     ),
     Reason.REPLAYED: _person(
-        "This sign-in has been used already. Please start again.",
+        situations.USED_ALREADY,
         "The same assertion, or a second one for the same request, was posted again: a reload, the back button, or a replay.",
     ),
     Reason.SUBJECT_MISSING: _setup(
@@ -279,123 +275,123 @@ CATALOGUE: dict[Reason, Explanation] = {
         card=Card.CLAIMS,
     ),
     Reason.REQUIRED_CLAIM_MISSING: _person(
-        "Your organisation's sign-in service left out something this app needs to know about you.",
+        situations.CLAIM_MISSING,
         "A required field got no value, or no claim came that roles could be told from; the log names the claims wanted and "
         "received. In Entra: Attributes & Claims, or the person's properties.",
         fixer=Fixer.TENANT_ADMIN,
         card=Card.CLAIMS,
     ),
     Reason.VALUE_INVALID: _person(
-        "Your organisation's sign-in service sent something about you that this app cannot use.",
+        situations.CLAIM_UNUSABLE,
         "A value does not fit its field (type, length, map); the log names the field.",
         fixer=Fixer.TENANT_ADMIN,
         card=Card.CLAIMS,
     ),
     Reason.MULTIPLE_VALUES: _person(
-        "Your organisation's sign-in service sent something about you that this app cannot use.",
+        situations.CLAIM_UNUSABLE,
         "A field that takes one value got several; the log names the field.",
         fixer=Fixer.TENANT_ADMIN,
         card=Card.CLAIMS,
     ),
     Reason.DOMAIN_NOT_ALLOWED: _person(
-        "Your e-mail address is not in a domain that your organisation has registered with this app.",
+        situations.OTHER_DOMAIN,
         "The e-mail address lies outside policy.allowed_domains, or, where e-mail is unique over all tenants here, outside the "
         "tenant's proven domains.",
         fixer=Fixer.OPERATOR,
     ),
     Reason.GUEST_NOT_ALLOWED: _person(
-        "This app is open to your organisation's own members only, and you are a guest there.",
+        situations.GUEST,
         "A guest of the directory, and policy.guests is deny: acct is 1, or identityprovider is not the tenant's own.",
         fixer=Fixer.TENANT_ADMIN,
         card=Card.USERS,
     ),
     Reason.REQUIREMENT_NOT_MET: _person(
-        "Your organisation has not given you access to this app.",
+        situations.NOT_ASSIGNED,
         "None of the values that policy.require asks for came. In Entra: Users and groups, or the person's groups.",
         fixer=Fixer.TENANT_ADMIN,
         card=Card.USERS,
     ),
     Reason.GROUPS_OVERAGE: _person(
-        "You are in more groups than your organisation's sign-in service can name, so your access cannot be told.",
+        situations.TOO_MANY_GROUPS,
         "More than 150 groups: Entra sends a link in their place. In Entra: Attributes & Claims, group claim, groups assigned to the "
         "application; or filter the groups there, or use app roles.",
         fixer=Fixer.TENANT_ADMIN,
         card=Card.CLAIMS,
     ),
     Reason.ACCOUNT_CONFLICT: _person(
-        "An account with your e-mail address is here already. Please ask whoever looks after this app to connect it to you.",
+        situations.ACCOUNT_CONFLICT,
         "identity.match found a user with this e-mail whom this person may not become; the log says why. Link the two by hand.",
         fixer=Fixer.OPERATOR,
         status=409,
     ),
     Reason.CREATE_DISABLED: _person(
-        "You have no account here yet. Please ask whoever looks after this app for one.",
+        situations.NO_ACCOUNT,
         "policy.create_users is false, and no user is linked to this person.",
         fixer=Fixer.OPERATOR,
     ),
     Reason.USER_LIMIT: _person(
-        "Your organisation has no free places left in this app.",
+        situations.NO_PLACES,
         "As many users are linked to this tenant as policy.max_users allows.",
         fixer=Fixer.OPERATOR,
     ),
     Reason.VALUE_CONFLICT: _person(
-        "Another account here already uses something that belongs to you, such as your e-mail address.",
+        situations.VALUE_CONFLICT,
         "A value that must be unique belongs to another user already; the log names the field.",
         fixer=Fixer.OPERATOR,
         status=409,
     ),
     Reason.USER_INACTIVE: _person(
-        "Your account here is switched off.",
+        situations.INACTIVE,
         "The user is inactive in the app, or new and policy.new_user_state is inactive. Signing in never activates anybody.",
         fixer=Fixer.OPERATOR,
     ),
     Reason.USER_OUTSIDE_TENANT: _person(
-        "Your account here belongs to another organisation.",
+        situations.OTHER_TENANT,
         "The user that this person is linked to no longer carries this tenant's tenant_fields.",
         fixer=Fixer.OPERATOR,
     ),
     Reason.HOST_REFUSED: _person(
-        "This app could not accept what your organisation's sign-in service says about you.",
+        situations.APP_REFUSED,
         "A validator or event of the app's user model raised an error; the log names its class.",
         fixer=Fixer.OPERATOR,
     ),
     Reason.SAVE_FAILED: _person(
-        _OURS, "The database refused the user record; the log names the constraint's kind.", fixer=Fixer.OPERATOR, status=409
+        situations.OURS, "The database refused the user record; the log names the constraint's kind.", fixer=Fixer.OPERATOR, status=409
     ),
     Reason.DATABASE_UNAVAILABLE: _person(
-        "Our database cannot be reached. Please try again in a moment.",
+        situations.DATABASE_DOWN,
         "The database could not be reached or is locked.",
         fixer=Fixer.OPERATOR,
         status=503,
     ),
     Reason.BROWSER_MISMATCH: _person(
-        "This sign-in was not started in this browser, or cookies are blocked. Please allow cookies and start again.",
+        situations.OTHER_BROWSER,
         "The cookie that login set did not come back: another browser, blocked cookies, or somebody else's response.",
     ),
     Reason.HANDOVER_USED: _person(
-        "This sign-in has been used already. Please start again.", "The second step was opened a second time."
+        situations.USED_ALREADY, "The second step was opened a second time."
     ),
     Reason.USER_GONE: _person(
-        "Your account here is no longer available.",
+        situations.ACCOUNT_GONE,
         "The user was deleted or switched off between the two steps of the sign-in.",
         fixer=Fixer.OPERATOR,
     ),
     Reason.LOGIN_REFUSED: _person(
-        "This app did not accept the sign-in.", "Flask-Login's login_user refused the user.", fixer=Fixer.OPERATOR
+        situations.LOGIN_REFUSED, "Flask-Login's login_user refused the user.", fixer=Fixer.OPERATOR
     ),
     Reason.TENANT_UNKNOWN: _person(
-        "There is no such organisation here.", "No tenant has this slug.", fixer=Fixer.PERSON, status=404
+        situations.UNKNOWN_PLACE, "No tenant has this slug.", fixer=Fixer.PERSON, status=404
     ),
     Reason.TENANT_DISABLED: _person(
-        "Sign-in is switched off for your organisation.", "The tenant is disabled in the settings.", fixer=Fixer.OPERATOR
+        situations.SWITCHED_OFF, "The tenant is disabled in the settings.", fixer=Fixer.OPERATOR
     ),
     Reason.TENANT_NOT_CONNECTED: _person(
-        "Sign-in is not set up for your organisation yet.",
+        situations.NOT_SWITCHED_ON,
         "The tenant has no idp section: give it Entra's Federation Metadata XML.",
         fixer=Fixer.OPERATOR,
     ),
     Reason.NOT_A_NAVIGATION: _person(
-        "Please open this page in a browser window.",
+        situations.NOT_A_WINDOW,
         "A script or an embedded resource asked for the login page; only a navigation may.",
         fixer=Fixer.OPERATOR,
         status=401,
@@ -410,7 +406,7 @@ class SamlJitError(Exception):
     """
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
-        super().__init__(CATALOGUE[reason].person)
+        super().__init__(str(CATALOGUE[reason].person))
         self.reason = reason
         self.detail = detail
 
@@ -466,6 +462,9 @@ class ConfigError(Exception):
 
 def catalogue_markdown() -> str:
     """The error catalogue as a Markdown table, for the documentation; a test holds the two together."""
-    rows = ["| reason | HTTP | what it means | who fixes it | where in Entra |", "| --- | --- | --- | --- | --- |"]
-    rows += [f"| `{reason}` | {row.status} | {row.admin} | {row.fixer} | {row.card or ''} |" for reason, row in CATALOGUE.items()]
+    columns = ("reason", "HTTP", "the person's page", "what it means", "who fixes it", "where in Entra")
+    rows = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
+    for reason, row in CATALOGUE.items():
+        cells = (f"`{reason}`", str(row.status), row.person.title, row.admin, row.fixer, row.card or "")
+        rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"

@@ -26,7 +26,7 @@ from samljit.sql.store import SqlStore, session_factory
 from samljit.sql.users import IsPrivileged, TenantFields, inspect_users
 from samljit.tenants import build_tenants
 from samljit.views.blueprint import make_blueprint
-from samljit.views.mounted import AcceptAssertion, Mounted, RateLimit, mounted, secrets_of
+from samljit.views.mounted import AcceptAssertion, Gettext, Locale, Mounted, RateLimit, mounted, secrets_of
 from samljit.views.sessions import SESSION_KEY, end_expired_session
 
 log = logging.getLogger("samljit")
@@ -55,6 +55,8 @@ class SamlJit:
     `transforms` are functions of the host that mapping documents may name: text in, list of texts out. `accept_assertion` is asked
     with the tenant and each genuine assertion whether it is good enough (its `authn_context`, its claims); `rate_limit` with each
     POST to the ACS, before its body is read. What is not True refuses.
+    `base_template` names a template of the host to be the document around our pages; it has the blocks `title`, `head` and `content`.
+    `gettext` is asked first for each text of them, and `locale` for the language; without it the browser says.
     Samljit's tables are made in the class's MetaData here, so that `create_all` and Alembic see them. Raises: ConfigError.
     """
 
@@ -71,12 +73,16 @@ class SamlJit:
         transforms: Mapping[str, Transform] | None = None,
         accept_assertion: AcceptAssertion | None = None,
         rate_limit: RateLimit | None = None,
+        base_template: str | None = None,
+        gettext: Gettext | None = None,
+        locale: Locale | None = None,
     ) -> None:
         self._session = session
         self._factory = session_factory(session)
         self._transforms = dict(transforms or {})
         self._accept_assertion = accept_assertion
         self._rate_limit = rate_limit
+        self._base_template, self._gettext, self._locale = base_template, gettext, locale
         self._users = inspect_users(
             user_model,
             email_field=email_field,
@@ -120,6 +126,9 @@ class SamlJit:
             factory=self._factory,
             rate_limit=self._rate_limit,
             accept_assertion=self._accept_assertion,
+            base_template=self._base_template,
+            gettext=self._gettext,
+            locale=self._locale,
             sp_certificates=tuple(pair.certificate for pair in settings.key_pairs),
             secrets=lambda app: secrets_of(app, skew=skew, sp_keys=sp_keys),
         )

@@ -186,7 +186,7 @@ def test_a_tenant_that_cannot_sign_in_says_so_at_every_step(two_tenants: tuple[H
     with sign_in_refused.connected_to(lambda app, **values: seen.append(values["reason"]), sender=host.app):
         for step in ("login", "finish"):
             response = client.get(f"/saml/{slug}/{step}", base_url=ORIGIN)
-            assert (response.status_code, CATALOGUE[reason].person in response.text) == (CATALOGUE[reason].status, True)
+            assert (response.status_code, CATALOGUE[reason].person.title in response.text) == (CATALOGUE[reason].status, True)
         assert client.post(f"/saml/{slug}/acs", data={"SAMLResponse": "x"}, base_url=ORIGIN).status_code == CATALOGUE[reason].status
     assert seen == [reason] * 3
 
@@ -234,7 +234,7 @@ def test_a_browser_that_takes_no_cookies_is_told_so(host: Host) -> None:
     form = begin(host, browser)
     browser.clear_cookies()
     page = browser.submit(form, by_script=True)
-    assert (page.status, CATALOGUE[Reason.BROWSER_MISMATCH].person in page.text) == (403, True)
+    assert (page.status, CATALOGUE[Reason.BROWSER_MISMATCH].person.title in page.text) == (403, True)
 
 
 def test_a_hand_over_serves_once_also_with_its_cookies_brought_back(host: Host) -> None:
@@ -457,7 +457,7 @@ def test_pages_are_kept_by_no_cache_and_shown_in_no_frame(host: Host) -> None:
     for page in pages:
         assert page.headers["Cache-Control"] == "no-store"
         assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
-        assert "<script" not in page.text
+        assert re.findall(r"<script(?! src=)|<style| style=| on\w+=", page.text) == []
 
 
 def test_reload_and_back_on_every_hop_end_in_no_5xx_and_signed_in(host: Host) -> None:
@@ -610,7 +610,7 @@ def test_without_a_database_every_step_is_a_503_page_and_it_works_again_after(ho
         anonymous = [host.browser().get(LOGIN), host.browser().get(FINISH)]
         metadata = browser.get(f"{ORIGIN}/saml/contoso/metadata")
     assert ([page.status for page in (*pages, *anonymous)], metadata.status) == ([503] * 5, 200)
-    assert all(CATALOGUE[Reason.DATABASE_UNAVAILABLE].person in page.text for page in pages)
+    assert all(CATALOGUE[Reason.DATABASE_UNAVAILABLE].person.title in page.text for page in pages)
     assert "database_unavailable tenant=contoso" in caplog.text
     assert [link.text for link in pages[0].links] == ["Try again"]
     assert browser.submit(form).text == "user 1"

@@ -85,7 +85,7 @@ def _tell(attempt: Attempt, slug: str | None) -> dict[str, str | None]:
         "what_happened": f"Refused {_STAGES[attempt.stage]}: {attempt.reason} (HTTP {row.status}).{times}",
         "that_means": row.admin,
         "the_log_says": attempt.detail or None,
-        "the_person_read": row.person,
+        "the_person_read": f"{row.person.title}. {row.person}",
         "whose_turn": _TURNS[row.fixer],
         "where_in_entra": row.card,
         "what_to_put": _what_to_put(row.card, attempt.reason, tenant) if row.card and tenant else None,

@@ -27,6 +27,10 @@ from samljit.sql.store import SqlStore, in_store_words
 from samljit.sql.users import HostUsers
 from samljit.store import Unavailable, WriteConflict
 
+# A host's own way to translate a text, which gives an unknown one back as it is (flask_babel.gettext, say), and to tell the language
+Gettext = Callable[[str], Any]
+Locale = Callable[[], Any]
+
 # What a host may decide for itself: whether to read this POST at all, and whether a genuine assertion is good enough for it.
 RateLimit = Callable[[Request], bool]
 AcceptAssertion = Callable[[Tenant, Assertion], bool]
@@ -49,6 +53,7 @@ class Secrets:
 class Mounted:
     """One SamlJit in one app. `tenants` are those of the settings, by slug, without the permanent id that the database gives them.
 
+    `base_template` is the document around our pages, None for our own; `gettext` and `locale` are the host's, see `views.words`.
     `source` is where `settings` were read from; `factory` makes sessions of our own, apart from `host_session`.
     """
 
@@ -62,6 +67,9 @@ class Mounted:
     sp_certificates: tuple[bytes, ...]
     rate_limit: RateLimit | None
     accept_assertion: AcceptAssertion | None
+    base_template: str | None
+    gettext: Gettext | None
+    locale: Locale | None
     allow_unproven_email: bool
     source: Path | Mapping[str, Any] = field(repr=False)
     settings: Settings = field(repr=False)

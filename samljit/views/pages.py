@@ -8,14 +8,17 @@ from typing import Any
 
 from flask import Response, current_app, make_response, render_template, request, url_for
 
-from samljit.errors import CATALOGUE, AssertionRejected, ProvisioningRefused, Reason, SamlJitError, SignInRefused
+from samljit.errors import CATALOGUE, AssertionRejected, Fixer, ProvisioningRefused, Reason, SamlJitError, SignInRefused
 from samljit.model import Stage
 from samljit.store import Unavailable
 from samljit.views.attempts import Step, log_refusal
 from samljit.views.mounted import app_secrets, mounted, utc_now
+from samljit.views.words import page_words
 
-# "self" for our stylesheet and forms; the refresh on the hand-over page is a navigation, which no directive here restricts
-_POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+# The refresh on the hand-over page is a navigation, which no directive here restricts
+_FENCE = "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+_POLICY = f"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; {_FENCE}"
+_OWN_LAYOUT = "samljit/base.html"
 
 View = Callable[[Step], Response]
 
@@ -23,21 +26,25 @@ View = Callable[[Step], Response]
 def page(template: str, *, status: int = 200, is_bare: bool = False, **values: Any) -> Response:
     """A rendered page that no cache keeps and no frame shows.
 
-    Referrer-Policy is same-origin and not stricter: Flask-WTF checks the Referer of forms on https.
-    `is_bare` leaves the host's context processors out, as where the database is lost: they look at it, Flask-Login's to load the user.
+    Referrer-Policy is same-origin and not stricter: Flask-WTF checks the Referer of forms on https. What a host's base template may
+    load is the host's to say. `is_bare` leaves that and the host's context processors out, as where the database is lost: they look at
+    it, Flask-Login's to load the user.
     """
+    is_bare = is_bare or status == 503
+    layout = _OWN_LAYOUT if is_bare else mounted().base_template or _OWN_LAYOUT
+    values |= {"layout": layout, **page_words()}
     template_of = current_app.jinja_env.get_template(f"samljit/{template}")
-    text = template_of.render(**values) if is_bare or status == 503 else render_template(template_of, **values)
+    text = template_of.render(**values) if is_bare else render_template(template_of, **values)
     response = make_response(text, status)
     response.headers["Cache-Control"] = "no-store"
-    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers["Content-Security-Policy"] = _POLICY if layout == _OWN_LAYOUT else _FENCE
     response.headers["Referrer-Policy"] = "same-origin"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 
 def refused_page(reason: Reason, *, reference: str, step: Step) -> Response:
-    """The page of one refusal: its plain sentence, the reference, and a way on. Never a claim value (trust: 42)."""
+    """The page of one refusal: what happened, the next step, and what to send to whoever can help. Never a claim value (trust: 42)."""
     explanation = CATALOGUE[reason]
     again = None
     if explanation.can_retry and step.tenant is not None and step.tenant.enabled and step.tenant.idp is not None:
@@ -45,9 +52,11 @@ def refused_page(reason: Reason, *, reference: str, step: Step) -> Response:
     return page(
         "refused.html",
         status=explanation.status,
-        message=explanation.person,
+        situation=explanation.person,
         reference=reference,
         again=again,
+        is_persons_turn=explanation.anonymous or explanation.fixer is Fixer.PERSON,
+        address=request.base_url,
         at=step.now,
     )
 
