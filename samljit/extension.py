@@ -22,7 +22,8 @@ from samljit.mapping.mail import domain_key
 from samljit.model import SyncMode, Tenant, Transform
 from samljit.provision.plan import claims_for
 from samljit.settings.read import read_settings
-from samljit.sql.store import SqlStore, session_factory
+from samljit.sql.sessions import session_factory
+from samljit.sql.store import SqlStore
 from samljit.sql.users import IsPrivileged, TenantFields, inspect_users
 from samljit.tenants import build_tenants
 from samljit.views.blueprint import make_blueprint

@@ -26,7 +26,7 @@ from sqlalchemy.orm import mapped_column
 
 from samljit.commands import make_commands
 from samljit.errors import CATALOGUE, Card, Reason
-from samljit.sql.store import new_reference
+from samljit.sql.attempts import new_reference
 from samljit.testing import FakeEntra, Person
 from tests.conftest import Mount
 from tests.host import ADELE, BIANCA, FIELDS, LOGIN, ORIGIN, Host, make_host, make_user_model

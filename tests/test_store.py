@@ -19,7 +19,7 @@ from sqlalchemy.orm import mapped_column
 
 from samljit.extension import Mounted
 from samljit.model import Attempt, Outcome, Stage
-from samljit.sql.store import new_reference
+from samljit.sql.attempts import new_reference
 from samljit.store import WriteConflict
 from samljit.testing import Person
 from tests.host import ACS, ADELE, BIANCA, FIELDS, LOGIN, ORIGIN, Host, make_host, make_user_model

@@ -21,7 +21,7 @@ from samljit.model import Tenant
 from samljit.sql.audit import Author
 from samljit.sql.identities import SqlIdentities
 from samljit.sql.log import SqlLog
-from samljit.sql.store import open_session
+from samljit.sql.sessions import open_session
 from samljit.store import Unavailable, WriteConflict
 from samljit.tenants import NO_ID
 from samljit.views.attempts import printable

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from samljit.sql.store import open_session
+from samljit.sql.sessions import open_session
 from samljit.sql.tables import TRIGGER, trigger_sql
 from samljit.sql.users import HostUsers
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from samljit.errors import ProvisioningRefused
 from samljit.model import Subject, Tenant
 from samljit.sql.audit import AuditAction, Author, Change, write_audit
-from samljit.sql.store import open_session
+from samljit.sql.sessions import open_session
 from samljit.sql.tables import from_database, to_database
 from samljit.sql.users import HostUsers
 

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from samljit.errors import Reason
 from samljit.model import Attempt
-from samljit.sql.store import open_session, read_attempt
+from samljit.sql.attempts import read_attempt
+from samljit.sql.sessions import open_session
 from samljit.sql.tables import to_database
 from samljit.sql.users import HostUsers
 

@@ -18,7 +18,7 @@ from samljit.model import Assertion, ClaimState, Outcome, Stage, Tenant
 from samljit.provision.sign_in import PlanRefused, SignIn, find_user_of, provision
 from samljit.saml.gate import decode_response
 from samljit.signals import roles_changed, sign_in_refused, user_created, user_updated
-from samljit.sql.store import new_reference
+from samljit.sql.attempts import new_reference
 from samljit.store import Unavailable
 from samljit.views.attempts import Step, browser_of, log, log_refusal, tell_host
 from samljit.views.cookies import COOKIE_NAMES, Handover, set_handover, set_refusal

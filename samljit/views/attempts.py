@@ -16,7 +16,7 @@ from flask import Request, current_app, request
 from samljit.errors import Reason, SamlJitError
 from samljit.model import Attempt, Outcome, Plan, Stage, Tenant
 from samljit.signals import sign_in_refused
-from samljit.sql.store import new_reference
+from samljit.sql.attempts import new_reference
 from samljit.store import Unavailable, WriteConflict
 from samljit.views.mounted import mounted
 

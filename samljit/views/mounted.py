@@ -23,7 +23,8 @@ from samljit.saml.encryption import read_keys
 from samljit.saml.request import RequestIds
 from samljit.saml.validator import Validator
 from samljit.settings.read import Settings
-from samljit.sql.store import SqlStore, in_store_words
+from samljit.sql.sessions import in_store_words
+from samljit.sql.store import SqlStore
 from samljit.sql.users import HostUsers
 from samljit.store import Unavailable, WriteConflict
 

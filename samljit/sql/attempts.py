@@ -1,0 +1,104 @@
+"""Rows of the sign-in log: how an attempt is written and read."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from samljit.errors import Reason
+from samljit.model import (
+    Attempt,
+    ClaimState,
+    FieldAction,
+    FieldDecision,
+    FieldWhy,
+    Outcome,
+    RoleAction,
+    RoleDecision,
+    RoleWhy,
+    Stage,
+)
+from samljit.sql.tables import from_database, to_database
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: nothing to mix up on the telephone
+_LONGEST_DETAIL = 2000
+
+
+def new_reference() -> str:
+    """A fresh reference, `SJ-XXXX-XXXX`: 40 random bits, unique in the log."""
+    letters = "".join(secrets.choice(_ALPHABET) for _ in range(8))
+    return f"SJ-{letters[:4]}-{letters[4:]}"
+
+
+def read_attempt(row: Any) -> Attempt:
+    """An attempt from its row."""
+    return Attempt(
+        reference=row.reference,
+        tenant_id=UUID(row.tenant_id),
+        at=from_database(row.at),
+        stage=Stage(row.stage),
+        outcome=Outcome(row.outcome),
+        reason=Reason(row.reason) if row.reason else None,
+        detail=row.detail,
+        user_id=row.user_id,
+        subject_key=row.subject_key,
+        request_nonce=row.request_nonce,
+        claim_names=tuple(row.claim_names),
+        decisions=tuple(
+            FieldDecision(
+                d["field"], FieldAction(d["action"]), FieldWhy(d["why"]), d["source"], d.get("old"), d.get("new"), d["detail"]
+            )
+            for d in row.decisions
+        ),
+        roles=tuple(RoleDecision(d["role"], RoleAction(d["action"]), RoleWhy(d["why"]), d["source"]) for d in row.roles),
+        claim_state=ClaimState(row.claim_state) if row.claim_state else None,
+        keeps_values=any("new" in d for d in row.decisions),
+        browser=row.browser,
+        times=row.times,
+        finished_at=from_database(row.finished_at) if row.finished_at else None,
+        session_ends_at=from_database(row.session_ends_at) if row.session_ends_at else None,
+    )
+
+
+def _written(decision: FieldDecision, *, keeps_values: bool) -> dict[str, Any]:
+    """A decision as the log holds it. Values stay out unless asked for: it is read by more people than the user table."""
+    row = {"field": decision.field, "action": decision.action.value, "why": decision.why.value, "source": decision.source}
+    row["detail"] = decision.detail
+    return {**row, "old": _plain(decision.old), "new": _plain(decision.new)} if keeps_values else row
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it; what has no such form is written as text."""
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, date):
+        return value.isoformat()
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def insert_attempt(table: sa.Table, attempt: Attempt) -> sa.Insert:
+    """The statement that writes an attempt."""
+    return sa.insert(table).values(
+        reference=attempt.reference,
+        tenant_id=str(attempt.tenant_id),
+        at=to_database(attempt.at),
+        stage=attempt.stage.value,
+        outcome=attempt.outcome.value,
+        reason=attempt.reason.value if attempt.reason else None,
+        detail=attempt.detail[:_LONGEST_DETAIL],
+        user_id=attempt.user_id,
+        subject_key=attempt.subject_key,
+        request_nonce=attempt.request_nonce,
+        claim_names=list(attempt.claim_names),
+        decisions=[_written(decision, keeps_values=attempt.keeps_values) for decision in attempt.decisions],
+        roles=[{"role": d.role, "action": d.action.value, "why": d.why.value, "source": d.source} for d in attempt.roles],
+        claim_state=attempt.claim_state.value if attempt.claim_state else None,
+        browser=attempt.browser[:255],
+        times=attempt.times,
+        finished_at=to_database(attempt.finished_at) if attempt.finished_at else None,
+        session_ends_at=to_database(attempt.session_ends_at) if attempt.session_ends_at else None,
+    )

@@ -1,0 +1,95 @@
+"""Sessions of our own from the host's factory, and the database's errors in the Store's words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session, scoped_session
+
+from samljit.errors import ConfigError, Problem
+from samljit.store import HostRefused, Unavailable, WriteConflict
+
+
+def session_factory(session: Any) -> Callable[[], Session]:
+    """The factory behind what the host gave: a sessionmaker, a scoped_session or Flask-SQLAlchemy's `db.session`.
+
+    Raises: ConfigError for an async session, or anything that makes no Session.
+    """
+    factory = session.session_factory if isinstance(session, scoped_session) else session
+    made_class = getattr(factory, "class_", None)
+    # by its module's name: the module itself cannot be imported where greenlet is not installed
+    is_async = type(factory).__module__.startswith("sqlalchemy.ext.asyncio")
+    makes_no_session = is_async or (made_class is not None and not issubclass(made_class, Session))
+    if not callable(factory) or isinstance(factory, Session) or makes_no_session:
+        raise ConfigError(
+            [
+                Problem(
+                    "session",
+                    "not_a_session_factory",
+                    "session must be a sessionmaker, a scoped_session or Flask-SQLAlchemy's db.session; async sessions do not work.",
+                )
+            ]
+        )
+    return factory
+
+
+def commit(session: Session) -> None:
+    """Commits. Raises: HostRefused where a before_commit event of the host does; what the database says."""
+    try:
+        session.commit()
+    except (StatementError, PoolTimeout):
+        raise
+    except Exception as error:  # a before_commit event of the host
+        raise HostRefused(type(error).__name__) from error
+
+
+@contextmanager
+def open_session(factory: Callable[[], Session]) -> Iterator[Session]:
+    """A session of its own, rolled back unless committed; errors of the database come out in the Store's words."""
+    session = factory()
+    try:
+        with in_store_words():
+            yield session
+    finally:
+        try:
+            session.close()
+        except DBAPIError:
+            session.invalidate()
+
+
+@contextmanager
+def in_store_words() -> Iterator[None]:
+    """Only the class of an error is kept: a driver's message quotes the row that it refused. Raises: WriteConflict, Unavailable."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise WriteConflict(type(error.orig).__name__) from None
+    except (OperationalError, InterfaceError, ProgrammingError, PoolTimeout) as error:
+        if isinstance(error, OperationalError) and _is_about_the_write(error):
+            raise WriteConflict(type(error.orig).__name__) from None
+        raise Unavailable(type(error).__name__) from None  # ProgrammingError: the tables have not been made
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable(type(error).__name__) from None
+        raise WriteConflict(type(error).__name__) from None
+    except StatementError as error:
+        raise WriteConflict(type(error).__name__) from None
+
+
+_LOST_RACES = frozenset({"40001", "40P01"})  # PostgreSQL: serialization failure, deadlock
+
+
+def _is_about_the_write(error: OperationalError) -> bool:
+    """Whether an OperationalError refuses this write, and says nothing about the database's health.
+
+    PostgreSQL so reports a lost race; MariaDB and MySQL nearly everything the server can say, numbered from 1000: lost races (1213,
+    1205, 1020), a missing default (1364), a trigger's SIGNAL (1644).
+    """
+    if getattr(error.orig, "sqlstate", None) in _LOST_RACES:
+        return True
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return code in (1020, 1205, 1213, 1364, 1644)
