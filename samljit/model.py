@@ -57,7 +57,7 @@ class Tenant:
     prepared keys and settings may be kept by it. `expected_audience` is the entity ID, or its `spn:` form where it is no URI.
     Up to the end of the day `log_values_until` (UTC) the sign-in log holds old and new values. `claims_seen` is what the database
     remembers, and `revision` says nothing of: which of the claims that roles come from have ever reached us from this tenant.
-    With `sign_requests` our AuthnRequests to its IdP are signed.
+    With `sign_requests` our AuthnRequests to its IdP are signed; with `allow_idp_initiated` it may start sign-ins itself.
     """
 
     id: UUID
@@ -79,6 +79,7 @@ class Tenant:
     name_id_format: str | None = None
     log_values_until: date | None = None
     sign_requests: bool = False
+    allow_idp_initiated: bool = False
     claims_seen: frozenset[str] = frozenset()
 
     @property

@@ -80,6 +80,7 @@ def _build(tenant: TenantSettings, scene: _Scene) -> tuple[Tenant | None, list[P
         name_id_format=tenant.name_id_format,
         log_values_until=tenant.log_values_until,
         sign_requests=tenant.sign_requests,
+        allow_idp_initiated=tenant.allow_idp_initiated,
     )
     return replace(built, revision=_revision(built, document)), problems
 

@@ -64,7 +64,7 @@ def test_the_hand_over_holds_nothing_about_the_person(host: Host) -> None:
     [row] = host.rows("samljit_attempt")
     [value] = [cookie.value for cookie in browser.jar._cookies.values() if "handover" in cookie.name]
     secrets = host.app.extensions["samljit"].secrets(host.app)
-    assert secrets.handover.loads(value) == [row.reference, row.tenant_id, row.request_nonce]
+    assert secrets.handover.loads(value) == [row.reference, row.tenant_id, row.request_nonce, None]
 
 
 def test_a_browser_keeps_five_sign_ins_and_drops_the_oldest(host: Host, clock: time_machine.Traveller) -> None:
@@ -122,7 +122,7 @@ def test_a_cookie_signed_for_one_use_or_one_nonce_is_good_for_no_other(parts: tu
     mount, secrets = parts
     tenant = "00000000-0000-4000-8000-000000000001"
     find = {"pending": find_pending, "handover": find_handover}[kind]
-    good = {"pending": ["n1", tenant, "/", False], "handover": ["SJ-0000-0000", tenant, "n1"]}[kind]
+    good = {"pending": ["n1", tenant, "/", False], "handover": ["SJ-0000-0000", tenant, "n1", None]}[kind]
     signers = {"pending": secrets.pending, "handover": secrets.handover, "question": secrets.question}
     for use, signer in signers.items():
         token = str(signer.dumps(good))

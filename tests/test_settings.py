@@ -571,7 +571,6 @@ def test_an_idp_is_named_in_one_way_and_wholly(folder: Path, idp: dict[str, Any]
 
 
 UNSUPPORTED: list[tuple[tuple[str | int, ...], Any]] = [
-    (tenant("allow_idp_initiated"), True),
     (tenant("require_encryption"), True),
     (tenant("allow_rsa15"), True),
     (tenant("preset"), "okta"),
@@ -749,7 +748,7 @@ def test_all_problems_are_named_in_one_go(folder: Path) -> None:
         (tenant("nmae"), "x"),
         (tenant("name"), REMOVED),
         (tenant("domains"), ["contoso", 7, "contoso.com"]),
-        (tenant("allow_idp_initiated"), True),
+        (tenant("allow_rsa15"), True),
         (tenant("idp"), {"entity_id": ENTITY_ID, "sso_url": "https://evil.example"}),
         (("tenants", "login"), {"name": "x", "preset": "okta", "domains": ["CONTOSO.com"]}),
     )
@@ -769,7 +768,7 @@ def test_all_problems_are_named_in_one_go(folder: Path) -> None:
             (f"{CONTOSO}.name", "missing"),
             (f"{CONTOSO}.domains[0]", "invalid_domain"),
             (f"{CONTOSO}.domains[1]", "wrong_type"),
-            (f"{CONTOSO}.allow_idp_initiated", "not_supported"),
+            (f"{CONTOSO}.allow_rsa15", "not_supported"),
             (f"{CONTOSO}.idp.sso_url", "endpoint_not_allowed"),
             (f"{CONTOSO}.idp.certificate_files", "missing"),
             ("$.tenants.login", "reserved_slug"),

@@ -106,11 +106,17 @@ def check_request(
     requests: RequestIds,
     tenant: Tenant,
     now: datetime,
-) -> PendingRequest:
-    """Trust 20: the signed confirmation names a request to sign in that we made for this tenant, of late."""
+) -> PendingRequest | None:
+    """Trust 20: the signed confirmation names a request to sign in that we made for this tenant, of late.
+
+    None where the IdP has started the sign-in, which names no request in either place, and the tenant allows that. A request that is
+    named is looked at also then.
+    """
     if confirmation.in_response_to is None:
         if facts.in_response_to is not None:
             raise AssertionRejected(Reason.IN_RESPONSE_TO_MISMATCH)
+        if tenant.allow_idp_initiated:
+            return None
         raise AssertionRejected(Reason.UNSOLICITED)
     request = requests.read(confirmation.in_response_to, tenant_id=tenant.id, now=now)
     if facts.in_response_to not in (None, confirmation.in_response_to):

@@ -119,7 +119,7 @@ class Validator:
         request = checks.check_request(
             facts, confirmation, authn_instant=validity.authn_instant, requests=self._requests, tenant=tenant, now=now
         )
-        library.check(xml, plain=plain, request_id=request.id)
+        library.check(xml, plain=plain, request_id=request.id if request else None)
         return Assertion(
             id=signed.id,
             hash=hashlib.sha256(signed.id.encode()).hexdigest(),

@@ -26,12 +26,25 @@ from samljit.settings.source import Files
 
 SMALLEST_RSA_BITS = 2048
 
+# what makes a tenant less safe: said at every start
+_OPENED = {
+    "accept_expired_certificates": (
+        "expired_accepted",
+        "Certificates that are out of date are trusted for this tenant.",
+        "Renew them in Entra, then leave this out.",
+    ),
+    "allow_idp_initiated": (
+        "login_csrf",
+        "Sign-ins that the IdP starts are accepted. They are without protection from login CSRF: a page of somebody else's can sign a "
+        "person in as somebody else.",
+        "Leave this out: a tile can open our login address (in Entra: Basic SAML Configuration, Sign on URL).",
+    ),
+}
 # what a tenant may switch on only where we have a key of our own
 _NEED_A_KEY = ("sign_requests",)
 
 # keys of the contract that this version does not act on: switched on, they are refused, never ignored
 _NOT_YET = {
-    "allow_idp_initiated": "Sign-ins start here: give Entra our login address as Sign on URL.",
     "require_encryption": "In Entra, leave Token encryption off.",
     "allow_rsa15": "In Entra, leave Token encryption off.",
 }
@@ -120,10 +133,9 @@ def _check_tenant(tenant: Mapping[str, Any], *, path: str, top: _Top) -> list[Pr
         hint = "Write the directory (tenant) ID from Entra's overview page: every sign-in must name it."
         message = 'The key "entra_tenant_id" is required for Entra.'
         problems.append(Problem(f"{path}.entra_tenant_id", "missing", message, hint))
-    if tenant.get("accept_expired_certificates") is True:
-        message = "Certificates that are out of date are trusted for this tenant."
-        hint = "Renew them in Entra, then leave this out."
-        problems.append(Problem(f"{path}.accept_expired_certificates", "expired_accepted", message, hint, is_warning=True))
+    for key, (code, message, hint) in _OPENED.items():
+        if tenant.get(key) is True:
+            problems.append(Problem(f"{path}.{key}", code, message, hint, is_warning=True))
     problems += [] if top.has_key else _check_needs_key(tenant, path=path)
     until = _text(tenant, "log_values_until")
     if until is not None and not _is_date(until):

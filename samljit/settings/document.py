@@ -139,7 +139,10 @@ class TenantDocument(_Document):
     mapping: MappingDocument = Field(
         default_factory=MappingDocument, description="Which claims fill which fields, laid over the mapping of the top level."
     )
-    allow_idp_initiated: bool = Field(default=False, description="Not available in this version: leave it out or false.")
+    allow_idp_initiated: bool = Field(
+        default=False,
+        description="true accepts sign-ins that the IdP starts (tiles). They are without protection from login CSRF.",
+    )
     sign_requests: bool = Field(
         default=False, description="true signs our requests to the IdP with the first of sp.key_files (RSA-SHA256)."
     )

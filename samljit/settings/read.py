@@ -86,6 +86,7 @@ class TenantSettings:
     name_id_format: str | None
     log_values_until: date | None
     sign_requests: bool
+    allow_idp_initiated: bool
     mapping: Mapping[str, Any]
     idp: MetadataFile | MetadataUrl | TypedIdp | None
 
@@ -181,6 +182,7 @@ def _tenant(slug: str, tenant: TenantDocument, *, mapping: Mapping[str, Any], fi
         name_id_format=tenant.name_id_format,
         log_values_until=date.fromisoformat(tenant.log_values_until) if tenant.log_values_until else None,
         sign_requests=tenant.sign_requests,
+        allow_idp_initiated=tenant.allow_idp_initiated,
         mapping=mapping,
         idp=_idp(tenant.idp, path=path_to("$.tenants", slug, "idp"), files=files) if tenant.idp else None,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets as tokens
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Response, request, url_for
@@ -24,6 +25,7 @@ from samljit.views.attempts import Step, browser_of, log, log_refusal, tell_host
 from samljit.views.cookies import COOKIE_NAMES, Handover, set_handover, set_refusal
 from samljit.views.mounted import app_secrets, mounted
 from samljit.views.pages import page, refused_page, sign_in_step
+from samljit.views.paths import local_path
 
 MAX_BODY = 512 * 1024  # bytes
 MAX_RELAY_STATE = 512  # bytes; Entra's RelayState is longer than the 80 that SAML bindings 3.4.3 allows
@@ -32,6 +34,15 @@ _REMEDIES = {
     ClaimState.OVERAGE: "In Entra: Attributes & Claims, group claim, groups assigned to the application; or filter them, or use app roles",
     ClaimState.REPLACED: "In Entra: Attributes & Claims, group claim, Emit groups as role claims, off",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What was posted. The RelayState is anybody's to write: it counts only where the IdP has started the sign-in, and as a local path
+    (trust: 39). Else `next` is in our own cookie."""
+
+    response: str = field(repr=False)
+    relay_state: str | None
 
 
 class OwnCookiesOnly(Response):
@@ -53,7 +64,8 @@ def answer(step: Step) -> Response:
     tenant = step.tenant
     assert tenant is not None
     _ask_rate_limit()
-    xml = decode_response(_read_form())
+    form = _read_form()
+    xml = decode_response(form.response)
     try:
         assertion = app_secrets().validator.validate(xml, tenant=tenant, now=step.now)
     except AssertionRejected as rejected:
@@ -79,7 +91,9 @@ def answer(step: Step) -> Response:
     mounted().purge_now_and_then(now=step.now)
     if not done.plan.is_active:
         return _refuse_newcomer(done, step)
-    return _hand_over(done.attempt.reference, step)
+    # nobody here has remembered where a sign-in is to go that the IdP has started
+    next_path = None if assertion.request else local_path(form.relay_state, url_prefix=mounted().url_prefix)
+    return _hand_over(done.attempt.reference, step, next_path=next_path)
 
 
 def acs(tenant: str) -> Response:
@@ -124,8 +138,8 @@ def _ask_host(tenant: Tenant, assertion: Assertion) -> None:
         raise ProvisioningRefused(Reason.HOST_DECLINED)
 
 
-def _read_form() -> str:
-    """The one SAMLResponse of the form (trust: 1). RelayState is bounded and otherwise ignored: `next` is in our own cookie."""
+def _read_form() -> _Form:
+    """The one SAMLResponse of the form, and its RelayState, bounded (trust: 1)."""
     if request.mimetype != "application/x-www-form-urlencoded":
         raise AssertionRejected(Reason.REQUEST_MALFORMED, "content type")
     try:
@@ -143,7 +157,7 @@ def _read_form() -> str:
         raise AssertionRejected(Reason.REQUEST_MALFORMED, f"{len(responses)} SAMLResponse fields")
     if len(relay_states) > 1 or any(len(state.encode()) > MAX_RELAY_STATE for state in relay_states):
         raise AssertionRejected(Reason.REQUEST_MALFORMED, "RelayState")
-    return responses[0]
+    return _Form(responses[0], relay_states[0] if relay_states else None)
 
 
 def _provision(assertion: Assertion, tenant: Tenant, step: Step) -> SignIn:
@@ -202,12 +216,14 @@ def _refuse_at_finish(error: AssertionRejected | ProvisioningRefused, step: Step
     return _hand_over(reference, step, carry=set_refusal)
 
 
-def _hand_over(reference: str, step: Step, *, carry: Callable[..., None] = set_handover) -> Response:
+def _hand_over(
+    reference: str, step: Step, *, carry: Callable[..., None] = set_handover, next_path: str | None = None
+) -> Response:
     """The tiny page between the two steps. Its refresh makes the next request a same-origin one, which brings all cookies."""
     tenant = step.tenant
     assert tenant is not None
     nonce = step.nonce or tokens.token_hex(16)
     response = page("handover.html", finish=url_for("samljit.finish", tenant=tenant.slug, n=nonce))
-    handover = Handover(reference, tenant.id, nonce)
+    handover = Handover(reference, tenant.id, nonce, next_path)
     carry(response, mount=mounted(), secrets=app_secrets(), handover=handover)
     return response

@@ -39,11 +39,15 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """A sign-in that the ACS has committed, for this browser to finish. Holds nothing about the person."""
+    """A sign-in that the ACS has committed, for this browser to finish. Holds nothing about the person.
+
+    `next` is where one goes that the IdP has started: a local path. One that began here has it in its pending request.
+    """
 
     reference: str
     tenant_id: UUID
     nonce: str
+    next: str | None = None
 
 
 def _name(mount: Mounted, name: str) -> str:
@@ -115,7 +119,7 @@ def set_refusal(response: Response, *, mount: Mounted, secrets: Secrets, handove
 
 
 def _hand_over(response: Response, mount: Mounted, name: str, *, secrets: Secrets, handover: Handover) -> None:
-    token = secrets.handover.dumps([handover.reference, str(handover.tenant_id), handover.nonce])
+    token = secrets.handover.dumps([handover.reference, str(handover.tenant_id), handover.nonce, handover.next])
     token = token if isinstance(token, str) else token.decode()
     _set(response, mount, name + handover.nonce, token, lifetime=HANDOVER_LIFETIME)
 
@@ -125,7 +129,7 @@ def find_handover(request: Request, nonce: str, *, mount: Mounted, secrets: Secr
     for name in (_HANDOVER, _REFUSAL):
         loaded = _load(secrets.handover, request.cookies.get(_name(mount, name + nonce), ""), lifetime=HANDOVER_LIFETIME)
         if loaded is not None and loaded[0][2] == nonce:
-            return Handover(reference=loaded[0][0], tenant_id=UUID(loaded[0][1]), nonce=nonce)
+            return Handover(reference=loaded[0][0], tenant_id=UUID(loaded[0][1]), nonce=nonce, next=loaded[0][3])
     return None
 
 

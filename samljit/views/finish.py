@@ -53,14 +53,26 @@ def finish(step: Step) -> Response:
     step.verified = True
     if attempt.outcome is Outcome.REFUSE:
         return _judge_refusal(attempt, step, nonce=nonce, pending=pending)
-    # the browser that finishes is the browser that began: without this, anybody could sign a victim in as themselves (trust: 21)
-    if pending is None or pending.tenant_id != tenant.id or attempt.request_nonce != pending.nonce:
-        raise SignInRefused(Reason.BROWSER_MISMATCH, "no pending request in this browser")
+    next_path = _where_to(attempt, handover, tenant=tenant, pending=pending)
     if attempt.user_id is None:
         raise SignInRefused(Reason.USER_GONE, "deleted since the first step")
     if answered is None and current_user.is_authenticated and not _is_signed_in(attempt.user_id):
         return _ask(handover, tenant)
-    return _sign_in(attempt, step, pending=pending)
+    return _sign_in(attempt, step, nonce=nonce, next_path=next_path)
+
+
+def _where_to(attempt: Attempt, handover: Handover, *, tenant: Tenant, pending: Pending | None) -> str:
+    """Where the sign-in goes, once it is sure that the browser that finishes is the browser that began.
+
+    Without that, anybody could sign a victim in as themselves (trust: 21). A sign-in that the IdP has started began in no browser of
+    ours: it is tied to the one that posted it, by the hand-over alone, where the tenant has chosen to do without.
+    Raises: SignInRefused (browser_mismatch).
+    """
+    if attempt.request_nonce is None and tenant.allow_idp_initiated:
+        return handover.next or HOME
+    if pending is None or pending.tenant_id != tenant.id or attempt.request_nonce != pending.nonce:
+        raise SignInRefused(Reason.BROWSER_MISMATCH, "no pending request in this browser")
+    return pending.next
 
 
 def _without_handover() -> Response:
@@ -101,7 +113,7 @@ def _load_user(attempt: Attempt) -> Any:
 
 def _ask(handover: Handover, tenant: Tenant) -> Response:
     """Somebody else is signed in here: asked, never switched silently. The form carries the hand-over for ten minutes."""
-    payload = [handover.reference, str(handover.tenant_id), handover.nonce, current_user.get_id()]
+    payload = [handover.reference, str(handover.tenant_id), handover.nonce, handover.next, current_user.get_id()]
     return page(
         "switch.html",
         action=url_for("samljit.finish", tenant=tenant.slug, n=handover.nonce),
@@ -118,18 +130,18 @@ def _read_answer(nonce: str) -> Handover | None:
         payload = app_secrets().question.loads(request.form.get("token", ""), max_age=_QUESTION_SECONDS)
     except BadSignature:
         raise SignInRefused(Reason.BROWSER_MISMATCH, "the form is too old, or not ours") from None
-    reference, tenant_id, asked_nonce, asked_user = payload
+    reference, tenant_id, asked_nonce, next_path, asked_user = payload
     if asked_nonce != nonce or not current_user.is_authenticated or asked_user != current_user.get_id():
         raise SignInRefused(Reason.BROWSER_MISMATCH, "the form was for another sign-in")
-    return Handover(reference, UUID(tenant_id), asked_nonce)
+    return Handover(reference, UUID(tenant_id), asked_nonce, next_path)
 
 
-def _sign_in(attempt: Attempt, step: Step, *, pending: Pending) -> Response:
+def _sign_in(attempt: Attempt, step: Step, *, nonce: str, next_path: str) -> Response:
     mount, tenant = mounted(), step.tenant
     assert tenant is not None
     if not mount.store.finish_attempt(attempt.reference, now=step.now):
         if _is_signed_in(attempt.user_id):
-            return _go(pending.next)
+            return _go(next_path)
         raise SignInRefused(Reason.HANDOVER_USED)
     # Only now, with our own write committed: on SQLite the host's session may hold a read lock from its first query to its end
     user = _load_user(attempt)
@@ -140,8 +152,8 @@ def _sign_in(attempt: Attempt, step: Step, *, pending: Pending) -> Response:
     session["_remember"] = "clear"
     ends_at = attempt.session_ends_at.timestamp() if attempt.session_ends_at else None
     session[SESSION_KEY] = {"tenant": tenant.slug, "reference": attempt.reference, "user": user.get_id(), "ends_at": ends_at}
-    response = _go(pending.next)
-    drop_sign_in(response, pending.nonce, mount=mount)
+    response = _go(next_path)
+    drop_sign_in(response, nonce, mount=mount)
     log.info("signed in: tenant=%s reference=%s", tenant.slug, attempt.reference)
     tell_host(signed_in, user_id=attempt.user_id, tenant=tenant.slug, reference=attempt.reference, outcome=attempt.outcome)
     return response
