@@ -41,12 +41,19 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class IdentityProvider:
-    """The IdP of one tenant: exactly what may be trusted, taken from its metadata or typed by the operator."""
+    """The IdP of one tenant: exactly what may be trusted, taken from its metadata or typed by the operator.
+
+    `valid_until` is the metadata's own end, from which on nothing of it may be used; most state none.
+    """
 
     entity_id: str
     sso_url: str
     certificates: tuple[Certificate, ...]
     slo_url: str | None = None
+    valid_until: datetime | None = None
+
+    def is_usable(self, now: datetime) -> bool:
+        return self.valid_until is None or now < self.valid_until
 
 
 @dataclass(frozen=True, slots=True)

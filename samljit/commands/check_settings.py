@@ -7,13 +7,13 @@ from datetime import datetime
 
 from samljit.commands.findings import Finding, Status, ok, problem, warning
 from samljit.errors import Problem
+from samljit.federation.expiry import last_certificate, near_days
 from samljit.model import Certificate, Tenant
 from samljit.saml.certificates import read_certificates
 from samljit.settings.read import read_settings
 from samljit.tenants import build_tenants
 from samljit.views.mounted import Mounted
 
-_WARN_DAYS = (60, 30, 7, 1)  # the nearest is named, so that a script can raise its voice
 _ABOUT_DATES = {"certificate_expired", "certificate_not_yet_valid", "no_certificate_in_date"}  # told below, once
 _RENEW = "In Entra: SAML Certificates, New Certificate; give us the new Federation Metadata XML; then make it active."
 
@@ -59,16 +59,14 @@ def check_certificates(mount: Mounted, now: datetime) -> Iterator[Finding]:
 
 
 def _judge(owner: str, certificates: tuple[Certificate, ...], *, now: datetime, remedy: str) -> Finding:
-    started = [certificate for certificate in certificates if certificate.not_before <= now]
-    if not started:
+    last = last_certificate(certificates, now)
+    if last is None:
         what = f"{owner}: no certificate is valid yet."
         return problem("certificates", "certificate_not_yet_valid", what, "Check the clock of this machine.")
-    last = max(certificate.not_after for certificate in started)
-    day, left = f"{last:%Y-%m-%d}", (last - now).days
-    if last < now:
+    day, near = f"{last.not_after:%Y-%m-%d}", near_days(last, now)
+    if last.not_after < now:
         return problem("certificates", "certificate_expired", f"{owner}: the last certificate expired on {day}.", remedy)
-    near = [days for days in _WARN_DAYS if left < days]
-    if near:
-        what = f"{owner}: the last certificate expires on {day}, in less than {near[-1]} day(s)."
-        return warning("certificates", f"certificate_expires_in_{near[-1]}", what, remedy)
+    if near is not None:
+        what = f"{owner}: the last certificate expires on {day}, in less than {near} day(s)."
+        return warning("certificates", f"certificate_expires_in_{near}", what, remedy)
     return ok("certificates", "certificate", f"{owner}: good until {day}.")

@@ -6,6 +6,7 @@ python3-saml's own reader is not used: it trusts the first of anything, opens `f
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from datetime import UTC, datetime
 
 from lxml import etree
@@ -47,13 +48,37 @@ def read_idp_metadata(
         return None, [Problem(path, fault.code, fault.message, fault.hint, is_warning=fault.is_warning)]
 
 
+def metadata_text(xml: bytes, *, path: str) -> str | Problem:
+    """The document as ASCII text, to be kept in a database of any encoding and read again; a Problem at `path` where it is no metadata.
+
+    As it is where it is ASCII, but for a byte order mark; else written anew, in whichever encoding it came.
+    """
+    try:
+        root = _parse(xml)
+    except _Refused as fault:
+        return Problem(path, fault.code, fault.message, fault.hint)
+    plain = xml.removeprefix(BOM_UTF8)
+    if plain.isascii() and root.getroottree().docinfo.encoding in (None, "UTF-8", "utf-8", "ASCII", "US-ASCII"):
+        return plain.decode("ascii")
+    return str(etree.tostring(root, encoding="ascii").decode("ascii"))
+
+
+def read_entity_id(xml: bytes) -> str | None:
+    """The entityID alone, also of a document that is good for nothing else by now; None where there is none."""
+    try:
+        return _entity_id(_parse(xml), expected=None)
+    except _Refused:
+        return None
+
+
 def _read(
     entity: etree._Element, *, path: str, expected_entity_id: str | None, now: datetime
 ) -> tuple[IdentityProvider | None, list[Problem]]:
     entity_id = _entity_id(entity, expected=expected_entity_id)
     role = _idp_role(entity)
-    for element in (entity, role):
-        _require_in_date(element, now=now)
+    valid_until = min(filter(None, map(_valid_until, (entity, role))), default=None)
+    if valid_until is not None and now >= valid_until:
+        raise _Refused("metadata_expired", "The metadata's validUntil has passed: nobody of this tenant can sign in.", is_warning=True)
     problems: list[Problem] = []
     sso_url = _redirect_endpoint(role, "SingleSignOnService", path=path, problems=problems)
     slo_url = _redirect_endpoint(role, "SingleLogoutService", path=path, problems=problems)
@@ -68,7 +93,7 @@ def _read(
     problems += found
     if sso_url is None or any(not problem.is_warning for problem in problems):
         return None, problems
-    return IdentityProvider(entity_id=entity_id, sso_url=sso_url, certificates=usable, slo_url=slo_url), problems
+    return IdentityProvider(entity_id, sso_url, usable, slo_url, valid_until), problems
 
 
 def _parse(xml: bytes) -> etree._Element:
@@ -127,10 +152,10 @@ def _idp_role(entity: etree._Element) -> etree._Element:
     return roles[0]
 
 
-def _require_in_date(element: etree._Element, *, now: datetime) -> None:
+def _valid_until(element: etree._Element) -> datetime | None:
     text = element.get("validUntil")
     if text is None:
-        return
+        return None
     try:
         valid_until = datetime.fromisoformat(text.strip()) if _DATE_TIME.fullmatch(text.strip()) else None
     except ValueError:
@@ -138,8 +163,7 @@ def _require_in_date(element: etree._Element, *, now: datetime) -> None:
     if valid_until is None:
         raise _Refused("valid_until_malformed", "The metadata's validUntil is not a time.")
     # SAML core 1.3.3: times are UTC, also where the zone is left out
-    if now >= (valid_until if valid_until.tzinfo else valid_until.replace(tzinfo=UTC)):
-        raise _Refused("metadata_expired", "The metadata's validUntil has passed: nobody of this tenant can sign in.", is_warning=True)
+    return valid_until if valid_until.tzinfo else valid_until.replace(tzinfo=UTC)
 
 
 def _redirect_endpoint(role: etree._Element, name: str, *, path: str, problems: list[Problem]) -> str | None:

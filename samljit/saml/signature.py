@@ -39,6 +39,8 @@ DIGEST_ALGORITHMS = {
     "http://www.w3.org/2001/04/xmlenc#sha512": "sha512",
 }
 
+UNKNOWN_KEY = "no configured certificate verifies"  # the detail that tells it from a message changed on its way
+
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _MAX_PREFIXES = 16
 _PADDING = PKCS1v15()
@@ -198,7 +200,7 @@ def _find_signer(parts: _Parts, trust: Trust) -> TrustedKey:
         out_of_date = trusted  # a renewed certificate over the same key may follow
     if out_of_date:
         raise AssertionRejected(Reason.CERTIFICATE_EXPIRED, f"certificate {out_of_date.certificate.fingerprint[:16]}")
-    raise AssertionRejected(Reason.SIGNATURE_INVALID, "no configured certificate verifies")
+    raise AssertionRejected(Reason.SIGNATURE_INVALID, UNKNOWN_KEY)
 
 
 def _canonical_without(signature: _Element, element: _Element, prefixes: tuple[str, ...]) -> bytes:

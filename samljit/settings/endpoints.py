@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from samljit.errors import Problem
@@ -54,6 +54,12 @@ def check_endpoint(url: str, *, preset: str, base_url: str) -> str | None:
     if hosts is not None and not (parts.port in (None, 443) and any(_fits(parts.hostname or "", host) for host in hosts)):
         return f'Must lie on one of Microsoft\'s login hosts for preset "{preset}": {", ".join(hosts)}.'
     return None
+
+
+def check_endpoints(urls: Iterable[str | None], *, path: str, preset: str, base_url: str) -> list[Problem]:
+    """What is wrong with the addresses of an IdP, reported at `path`; None among them is passed over."""
+    faults = (check_endpoint(url, preset=preset, base_url=base_url) for url in urls if url is not None)
+    return [Problem(path, "endpoint_not_allowed", f"The IdP's address is not allowed. {fault}") for fault in faults if fault]
 
 
 def check_metadata_url(

@@ -22,6 +22,7 @@ class AuditAction(StrEnum):
     IDENTITY_LINKED = "identity_linked"
     IDENTITY_UNLINKED = "identity_unlinked"
     IDENTITIES_REKEYED = "identities_rekeyed"
+    METADATA_CHANGED = "metadata_changed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class Tables:
 _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up only a plain INTEGER key by itself
 # MariaDB's usual collations take "editor" and "Editor" for one
 _ROLE = sa.String(255).with_variant(mysql.VARCHAR(255, collation="utf8mb4_bin"), "mysql", "mariadb")
+_LONG_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")  # a plain one ends there at 64 KiB
 _TIME = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 
@@ -71,6 +72,16 @@ def _build(user: sa.Table, user_key: sa.Column[Any]) -> Tables:
         sa.Column("slug", sa.String(63), nullable=False),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column("claims_seen", sa.JSON, nullable=False, default=list),
+        # the last good metadata of the IdP where the tenant names an address of it, and the hash by which what was made of it is kept
+        sa.Column("metadata", _LONG_TEXT),
+        sa.Column("metadata_hash", sa.String(64)),
+        sa.Column("metadata_url", sa.Text),
+        sa.Column("metadata_at", _TIME),
+        sa.Column("metadata_tried_at", _TIME),
+        sa.Column("metadata_error", sa.String(255)),
+        # the last warning that the tenant's certificates expire
+        sa.Column("warned_certificate", sa.String(64)),
+        sa.Column("warned_days", sa.Integer),
         sa.UniqueConstraint("slug", name="uq_samljit_tenant_state_slug"),
     )
     identity = sa.Table(

@@ -93,7 +93,7 @@ def _check_open(step: Step) -> None:
     tenant = step.tenant
     if tenant is None or not tenant.enabled:
         raise SignInRefused(Reason.TENANT_DISABLED)
-    if tenant.idp is None:
+    if tenant.idp is None or not tenant.idp.is_usable(step.now):
         raise SignInRefused(Reason.TENANT_NOT_CONNECTED)
 
 
