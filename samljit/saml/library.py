@@ -25,7 +25,6 @@ from onelogin.saml2.xml_utils import OneLogin_Saml2_XML
 
 from samljit.errors import AssertionRejected, Reason
 from samljit.model import RequireSignature, Tenant
-from samljit.saml.gate import parse_own
 from samljit.saml.names import HTTP_POST, HTTP_REDIRECT
 from samljit.saml.reader import read_time
 
@@ -42,13 +41,15 @@ class Library:
         self._settings = OneLogin_Saml2_Settings(settings=_settings(tenant), custom_base_path="/nonexistent/samljit/")
         self._request = _request_data(tenant.acs_url)
 
-    def check(self, xml: bytes, *, request_id: str | None, plain: bytes | None = None) -> None:
-        """Holds the response as it came against the library's checks; `plain` is the same with its assertion decrypted, if it was not.
+    def check(self, response: _Element, *, plain: _Element, request_id: str | None) -> None:
+        """Holds the response as it came through the gate against the library's checks.
 
-        Raises: AssertionRejected (library_refused), whatever the library raises: it lets all kinds of errors out."""
+        `plain` is the same with its assertion decrypted. Raises: AssertionRejected (library_refused), whatever the library raises: it
+        lets all kinds of errors out.
+        """
         try:
-            response = _private_library().PlainResponse(self._settings, parse_own(xml), plain or xml)
-            accepted = response.is_valid(self._request, request_id=request_id, raise_exceptions=True)
+            judge = _private_library().PlainResponse(self._settings, response, plain)
+            accepted = judge.is_valid(self._request, request_id=request_id, raise_exceptions=True)
         except Exception as error:
             # its messages quote the response, so only the class and number go to the log
             raise AssertionRejected(Reason.LIBRARY_REFUSED, f"{type(error).__name__} {getattr(error, 'code', '')}") from None
@@ -85,7 +86,7 @@ class _PreparedXml(OneLogin_Saml2_XML):  # type: ignore[misc]
         paths = _kept.paths
         path = paths.get(query)
         if path is None:
-            path = paths[query] = etree.XPath(query, namespaces=OneLogin_Saml2_Constants.NSMAP)
+            path = paths[query] = etree.XPath(query, namespaces=OneLogin_Saml2_Constants.NSMAP, regexp=False)
         source = dom if context is None else context
         return path(source) if tagid is None else path(source, tagid=tagid)
 
@@ -102,6 +103,7 @@ def _private_library() -> ModuleType:
     prepared.Key = SimpleNamespace(from_memory=_load_key)
     vars(utils).update(OneLogin_Saml2_XML=_PreparedXml, xmlsec=prepared)
     utils.OneLogin_Saml2_Utils.b64decode = staticmethod(lambda parsed: parsed)  # see PlainResponse
+    utils.OneLogin_Saml2_Utils.normalize_url = staticmethod(lru_cache(maxsize=4096)(utils.OneLogin_Saml2_Utils.normalize_url))
     utils.OneLogin_Saml2_Utils.now = staticmethod(lambda: int(time()))  # what it makes of utcnow(), which Python has deprecated
     utils.OneLogin_Saml2_Utils.parse_SAML_to_time = staticmethod(_prepared_time(utils.OneLogin_Saml2_Utils.parse_SAML_to_time))
     vars(response).update(OneLogin_Saml2_XML=_PreparedXml, OneLogin_Saml2_Utils=utils.OneLogin_Saml2_Utils)
@@ -133,14 +135,13 @@ def _prepared_time(original: Callable[[str], int]) -> Callable[[str], int]:
 
 
 def _plain_response(base: Any) -> Any:
-    """The library's response class, given a tree of its own, and told what was decrypted.
+    """The library's response class, given the tree that has passed the gate, and told what was decrypted.
 
-    The tree is parsed once more from the bytes that came, by the parser that has let them through the gate. The library's own decryption
-    would follow references, and rename prefixes.
+    Its own parser would build the same tree once more. Its own decryption would follow references, and rename prefixes.
     """
 
     class PlainResponse(base):  # type: ignore[misc]
-        def __init__(self, settings: Any, response: _Element, plain: bytes) -> None:
+        def __init__(self, settings: Any, response: _Element, plain: _Element) -> None:
             self._plain = plain
             self._found: dict[tuple[str, str | None], Any] = {}
             super().__init__(settings, response)
@@ -152,7 +153,7 @@ def _plain_response(base: Any) -> Any:
             return self._found[query, tagid]
 
         def _decrypt_assertion(self, xml: Any) -> Any:
-            return parse_own(self._plain)
+            return self._plain
 
     return PlainResponse
 
@@ -185,6 +186,8 @@ def _settings(tenant: Tenant) -> dict[str, Any]:
         "idp": {
             "entityId": tenant.idp.entity_id,
             "singleSignOnService": {"url": tenant.idp.sso_url, "binding": HTTP_REDIRECT},
+            # not used beside the list; without it a file is looked for at every response
+            "x509cert": certificates[0],
             "x509certMulti": {"signing": certificates},
         },
         "security": {

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -91,9 +92,8 @@ def verify_envelope(response: UnverifiedResponse, trust: Trust) -> SignedContent
     """Verifies the Response's own signature; None where it has none and needs none.
 
     Before anything is decrypted: where this signature is required, nobody without the IdP's key learns from our answers, or from how
-    long they take, what a ciphertext holds (XML Encryption 1.1, section 7.2). And before the assertion's: its digest covers that one.
-    Takes the response's tree apart. Raises: AssertionRejected (signature_missing, signature_shape, algorithm_not_allowed,
-    signature_invalid, certificate_expired).
+    long they take, what a ciphertext holds (XML Encryption 1.1, section 7.2). Raises: AssertionRejected (signature_missing,
+    signature_shape, algorithm_not_allowed, signature_invalid, certificate_expired).
     """
     _check_presence(response, trust.require)
     outer = response.response_signature
@@ -104,8 +104,8 @@ def verify_assertion(response: UnverifiedResponse, envelope: SignedContent | Non
     """Verifies the assertion's own signature, if it has one, and gives the bytes to read the assertion from.
 
     The assertion must be plain by now. Where it came encrypted and only the Response around it is signed, the `envelope`'s digest covers
-    the ciphertext, and what was decrypted from that is read. Every signature present must hold, also one that is not required. Takes the
-    response's tree apart: read nothing from it after. Raises: AssertionRejected (as `verify_envelope`, and assertion_missing).
+    the ciphertext, and what was decrypted from that is read. Every signature present must hold, also one that is not required.
+    Raises: AssertionRejected (as `verify_envelope`, and assertion_missing).
     """
     if response.assertion is None:
         raise AssertionRejected(Reason.ASSERTION_MISSING)
@@ -204,20 +204,22 @@ def _find_signer(parts: _Parts, trust: Trust) -> TrustedKey:
 
 
 def _canonical_without(signature: _Element, element: _Element, prefixes: tuple[str, ...]) -> bytes:
-    """The enveloped-signature transform, then exclusive C14N: the very bytes that the digest was made of."""
-    issuer = signature.getprevious()
-    if issuer is None:
+    """The enveloped-signature transform, then exclusive C14N: the very bytes that the digest was made of. Done on a copy."""
+    if signature.getprevious() is None:
         raise AssertionRejected(Reason.SIGNATURE_SHAPE, "Signature does not follow the Issuer")
+    copied, place = deepcopy(element), element.index(signature)
+    issuer, removed = copied[place - 1], copied[place]
     # lxml takes the text behind an element away with it; the transform does not
-    issuer.tail = (issuer.tail or "") + (signature.tail or "") or None
-    element.remove(signature)
+    issuer.tail = (issuer.tail or "") + (removed.tail or "") or None
+    copied.remove(removed)
     if prefixes and element.getparent() is not None:
-        # a prefix of the list may be declared further up: lxml does not look there, so declare all that is in scope here
-        root = etree.Element(element.tag, dict(element.attrib), nsmap=element.nsmap)
-        root.text = element.text
-        root.extend(list(element))
-        element = root
-    return _canonical(element, prefixes=prefixes)
+        # a prefix of the list may be declared further up: lxml does not look there, and copies only what names need; so declare all
+        # that is in scope here
+        root = etree.Element(copied.tag, dict(copied.attrib), nsmap=element.nsmap)
+        root.text = copied.text
+        root.extend(list(copied))
+        copied = root
+    return _canonical(copied, prefixes=prefixes)
 
 
 def _canonical(element: _Element, *, prefixes: tuple[str, ...] = ()) -> bytes:

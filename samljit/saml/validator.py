@@ -74,16 +74,16 @@ class Validator:
             response, plain = self._decrypt(xml, response)
             content = verify_assertion(response, envelope, trust)
             verified = True
-            return self._judge(xml, plain, content, facts, tenant=tenant, idp=idp, library=prepared.library, now=now)
+            return self._judge(root, plain, content, facts, tenant=tenant, idp=idp, library=prepared.library, now=now)
         except AssertionRejected as error:
             error.verified = verified
             error.unverified_request_id = request_id
             raise
 
-    def _decrypt(self, xml: bytes, response: UnverifiedResponse) -> tuple[UnverifiedResponse, bytes]:
-        """The response with a plain assertion, and its bytes. What was decrypted passes the gate like anything else (trust: 9)."""
+    def _decrypt(self, xml: bytes, response: UnverifiedResponse) -> tuple[UnverifiedResponse, _Element]:
+        """The response with a plain assertion, and its tree. What was decrypted passes the gate like anything else (trust: 9)."""
         if response.encrypted is None:
-            return response, xml
+            return response, response.root
         plain = decrypt_response(xml, response.encrypted, keys=self._decryption_keys)
         try:
             inner = read_response(parse(plain))
@@ -93,12 +93,12 @@ class Validator:
             raise
         if inner.encrypted is not None:
             raise AssertionRejected(Reason.SHAPE_UNEXPECTED, "encrypted twice")
-        return replace(response, assertion=inner.assertion, assertion_signature=inner.assertion_signature), plain
+        return replace(response, assertion=inner.assertion, assertion_signature=inner.assertion_signature), inner.root
 
     def _judge(
         self,
-        xml: bytes,
-        plain: bytes,
+        root: _Element,
+        plain: _Element,
         content: SignedContent,
         facts: checks.ResponseFacts,
         *,
@@ -119,7 +119,7 @@ class Validator:
         request = checks.check_request(
             facts, confirmation, authn_instant=validity.authn_instant, requests=self._requests, tenant=tenant, now=now
         )
-        library.check(xml, plain=plain, request_id=request.id if request else None)
+        library.check(root, plain=plain, request_id=request.id if request else None)
         return Assertion(
             id=signed.id,
             hash=hashlib.sha256(signed.id.encode()).hexdigest(),
