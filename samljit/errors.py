@@ -97,6 +97,7 @@ class Reason(StrEnum):
     DATABASE_UNAVAILABLE = "database_unavailable"
     # the second hop
     BROWSER_MISMATCH = "browser_mismatch"
+    COOKIES_MISSING = "cookies_missing"
     HANDOVER_USED = "handover_used"
     USER_GONE = "user_gone"
     LOGIN_REFUSED = "login_refused"
@@ -366,7 +367,11 @@ CATALOGUE: dict[Reason, Explanation] = {
     ),
     Reason.BROWSER_MISMATCH: _person(
         situations.OTHER_BROWSER,
-        "The cookie that login set did not come back: another browser, blocked cookies, or somebody else's response.",
+        "The cookie that login set is not in this browser: another browser, more than 15 minutes, or somebody else's response.",
+    ),
+    Reason.COOKIES_MISSING: _person(
+        situations.COOKIES_BLOCKED,
+        "No cookie of any sign-in came back: the browser blocks them, or the page was opened again long after.",
     ),
     Reason.HANDOVER_USED: _person(
         situations.USED_ALREADY, "The second step was opened a second time."

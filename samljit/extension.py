@@ -18,7 +18,6 @@ from sqlalchemy.orm import Session, scoped_session
 from samljit.commands import make_commands
 from samljit.errors import ConfigError, Problem
 from samljit.mapping.aliases import short_name
-from samljit.mapping.mail import domain_key
 from samljit.model import SyncMode, Tenant, Transform
 from samljit.provision.plan import claims_for
 from samljit.settings.read import read_settings
@@ -144,19 +143,17 @@ class SamlJit:
     ) -> str:
         """Where to send somebody who must sign in: an absolute URL under base_url.
 
-        `tenant` may be left out where the settings have exactly one. `next` is a local path to come back to. `force` asks for a fresh
-        sign-in at the IdP. Raises: ValueError for a tenant that does not exist or cannot be told.
+        Without `tenant` it is that of the only one, or, where there are several, the page that finds it by work e-mail. `next` is a
+        local path to come back to. `force` asks for a fresh sign-in at the IdP. Raises: ValueError for a tenant that does not exist.
         """
         mount = mounted()
-        if tenant is None:
-            if len(mount.tenants) != 1:
-                raise ValueError(f"name the tenant: there are {len(mount.tenants)}")
-            [tenant] = mount.tenants
-        if tenant not in mount.tenants:
+        if tenant is not None and tenant not in mount.tenants:
             raise ValueError(f"no tenant {tenant!r}")
+        tenant = tenant or mount.find_only_slug()
         query = {"next": next, "login_hint": login_hint, "force": "1" if force else None}
         given = urlencode({name: value for name, value in query.items() if value})
-        return f"{mount.base_url}{mount.url_prefix}/{tenant}/login" + (f"?{given}" if given else "")
+        place = f"{mount.base_url}{mount.url_prefix}" + (f"/{tenant}" if tenant else "")
+        return f"{place}/login" + (f"?{given}" if given else "")
 
     @property
     def tenants(self) -> Mapping[str, Tenant]:
@@ -174,8 +171,7 @@ class SamlJit:
 
     def tenant_for_email(self, email: str) -> Tenant | None:
         """The tenant that proved the domain of this address, or None. Says nothing about whether such a person exists."""
-        domain = domain_key(email.rpartition("@")[2])
-        return next((tenant for tenant in mounted().tenants.values() if domain in tenant.domains), None)
+        return mounted().find_by_domain(email.rpartition("@")[2])
 
     def roles(self, user: Any) -> frozenset[str]:
         """The roles that the mapping of the user's tenants has granted, as of the last sign-in. One query. Raises: store.Unavailable."""

@@ -39,7 +39,7 @@ def test_on_https_the_cookies_are_bound_to_the_host_and_out_of_scripts_reach(hos
     assert [cookie.name.rpartition("-")[0] for cookie in cookies] == ["__Host-samljit-pending", "__Host-samljit-handover"]
     assert {(c.secure, c.http_only, c.same_site, c.path, c.is_host_only) for c in cookies} == {(True, True, "lax", "/", True)}
     lives = [c.expires - c.created for c in cookies if c.expires]
-    assert [timedelta(seconds=round(life.total_seconds())) for life in lives] == [timedelta(minutes=15), timedelta(minutes=2)]
+    assert [timedelta(seconds=round(life.total_seconds())) for life in lives] == [timedelta(hours=2), timedelta(minutes=2)]
 
 
 def test_on_a_loopback_over_http_they_have_no_prefix_and_work(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def test_a_hand_over_serves_once_also_with_its_cookies_brought_back(host: Host) 
 def test_finish_alone_signs_nobody_in(host: Host) -> None:
     for query in ("", "?n=", "?n=x", "?n=" + "a" * 5000, "?n=%00", "?n=__Host-"):
         assert host.browser().get(FINISH + query).status == 403
-    assert set(host.reasons()) == {"browser_mismatch"}
+    assert set(host.reasons()) == {"cookies_missing"}
 
 
 def test_a_hand_over_of_one_tenant_is_none_for_another(two_tenants: tuple[Host, FakeEntra]) -> None:

@@ -782,16 +782,20 @@ def test_login_url_leads_to_the_tenant(host: Host, arguments: dict[str, Any], qu
         assert host.saml.login_url(**arguments) == LOGIN + query
 
 
-def test_login_url_needs_a_tenant_where_it_cannot_tell(tmp_path: Path, host: Host) -> None:
+def test_login_url_knows_its_tenants(host: Host) -> None:
     with host.app.test_request_context(), pytest.raises(ValueError, match="fabrikam"):
         host.saml.login_url("fabrikam")
+
+
+@pytest.mark.parametrize("slugs", [(), ("contoso", "fabrikam")], ids=["none", "two"])
+def test_login_url_asks_for_the_work_email_where_no_tenant_is_the_only_one(tmp_path: Path, host: Host, slugs: tuple[str, ...]) -> None:
     given = settings_for(tmp_path, FakeEntra())
-    given["tenants"] = {}
-    empty = Flask("empty")
-    empty.config["SAMLJIT_SETTINGS"] = given
-    host.saml.init_app(empty)
-    with empty.test_request_context(), pytest.raises(ValueError, match="0"):
-        host.saml.login_url()
+    given["tenants"] = {slug: {**given["tenants"]["contoso"], "domains": [f"{slug}.example"]} for slug in slugs}
+    other = Flask("other")
+    other.config["SAMLJIT_SETTINGS"] = given
+    host.saml.init_app(other)
+    with other.test_request_context():
+        assert host.saml.login_url(next="/reports/7") == f"{ORIGIN}/saml/login?next=%2Freports%2F7"
 
 
 @pytest.mark.parametrize(

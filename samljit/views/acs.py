@@ -26,6 +26,7 @@ from samljit.views.cookies import COOKIE_NAMES, Handover, set_handover, set_refu
 from samljit.views.mounted import app_secrets, mounted
 from samljit.views.pages import page, refused_page, sign_in_step
 from samljit.views.paths import local_path
+from samljit.views.words import N_
 
 MAX_BODY = 512 * 1024  # bytes
 MAX_RELAY_STATE = 512  # bytes; Entra's RelayState is longer than the 80 that SAML bindings 3.4.3 allows
@@ -223,7 +224,7 @@ def _hand_over(
     tenant = step.tenant
     assert tenant is not None
     nonce = step.nonce or tokens.token_hex(16)
-    response = page("handover.html", finish=url_for("samljit.finish", tenant=tenant.slug, n=nonce))
+    response = page("handover.html", heading=N_("Signing you in…"), onward=url_for("samljit.finish", tenant=tenant.slug, n=nonce))
     handover = Handover(reference, tenant.id, nonce, next_path)
     carry(response, mount=mounted(), secrets=app_secrets(), handover=handover)
     return response

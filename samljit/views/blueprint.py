@@ -9,6 +9,7 @@ from flask import Blueprint, abort, current_app, request
 from samljit.views.acs import acs, limit_body
 from samljit.views.finish import finish
 from samljit.views.login import login
+from samljit.views.login_page import login_page
 from samljit.views.logout import logout
 from samljit.views.metadata import metadata
 
@@ -25,6 +26,7 @@ def make_blueprint() -> Blueprint:
         ("/<tenant>/login", login, ["GET"]),
         ("/<tenant>/acs", acs, ["POST"]),
         ("/<tenant>/finish", finish, ["GET", "POST"]),
+        ("/login", login_page, ["GET", "POST"]),
         ("/logout", logout, ["GET", "POST"]),
     ):
         blueprint.add_url_rule(rule, view_func=view, methods=methods)

@@ -18,6 +18,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from samljit.saml.request import REQUEST_LIFETIME
 from samljit.views.mounted import Mounted, Secrets
 
+PENDING_LIFETIME = timedelta(hours=2)  # longer than a request can be answered: whoever took too long still comes to the page wanted
 HANDOVER_LIFETIME = timedelta(minutes=2)
 RESTART_LIFETIME = timedelta(minutes=2)
 MOST_PENDING = 5
@@ -83,7 +84,7 @@ def set_pending(response: Response, request: Request, *, mount: Mounted, secrets
     kept, stale, size = [], [], len(token)
     for name, value in request.cookies.items():
         if ours.fullmatch(name):
-            loaded = _load(secrets.pending, value, lifetime=REQUEST_LIFETIME)
+            loaded = _load(secrets.pending, value, lifetime=PENDING_LIFETIME)
             if loaded is None:
                 stale.append(name)
             else:
@@ -94,12 +95,14 @@ def set_pending(response: Response, request: Request, *, mount: Mounted, secrets
             stale.append(name)
     for name in stale:
         _drop(response, mount, name.removeprefix("__Host-"))
-    _set(response, mount, _PENDING + pending.nonce, token, lifetime=REQUEST_LIFETIME)
+    _set(response, mount, _PENDING + pending.nonce, token, lifetime=PENDING_LIFETIME)
 
 
-def find_pending(request: Request, nonce: str, *, mount: Mounted, secrets: Secrets) -> Pending | None:
-    """The sign-in of that nonce, if this browser began it within the last 15 minutes."""
-    loaded = _load(secrets.pending, request.cookies.get(_name(mount, _PENDING + nonce), ""), lifetime=REQUEST_LIFETIME)
+def find_pending(
+    request: Request, nonce: str, *, mount: Mounted, secrets: Secrets, lifetime: timedelta = REQUEST_LIFETIME
+) -> Pending | None:
+    """The sign-in of that nonce, if this browser began it within the last 15 minutes, or another `lifetime`."""
+    loaded = _load(secrets.pending, request.cookies.get(_name(mount, _PENDING + nonce), ""), lifetime=lifetime)
     if loaded is None or loaded[0][0] != nonce:
         return None
     return Pending(nonce=nonce, tenant_id=UUID(loaded[0][1]), next=loaded[0][2], force=loaded[0][3])

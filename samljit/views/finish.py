@@ -46,7 +46,7 @@ def finish(step: Step) -> Response:
     answered = _read_answer(nonce)
     handover = answered or find_handover(request, nonce, mount=mount, secrets=secrets)
     if handover is None or handover.tenant_id != tenant.id:
-        return _without_handover()
+        return _without_handover(pending)
     attempt = mount.store.find_attempt(handover.reference)
     if attempt is None or attempt.tenant_id != tenant.id:
         raise SignInRefused(Reason.BROWSER_MISMATCH, "no such attempt")
@@ -75,10 +75,12 @@ def _where_to(attempt: Attempt, handover: Handover, *, tenant: Tenant, pending: 
     return pending.next
 
 
-def _without_handover() -> Response:
+def _without_handover(pending: Pending | None) -> Response:
     """A reload, or the back button, after all was done: whoever is signed in just goes on."""
     if current_user.is_authenticated:
         return _go(HOME)
+    if pending is None:
+        raise SignInRefused(Reason.COOKIES_MISSING)
     raise SignInRefused(Reason.BROWSER_MISMATCH, "no hand-over in this browser")
 
 

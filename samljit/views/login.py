@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from flask import Response, current_app, make_response, redirect, request, url_for
@@ -10,12 +13,21 @@ from samljit.errors import ConfigError, Problem, Reason, SignInRefused
 from samljit.model import Stage, Tenant
 from samljit.saml.request import redirect_url
 from samljit.views.attempts import Step
-from samljit.views.cookies import Pending, find_pending, set_pending
+from samljit.views.cookies import PENDING_LIFETIME, Pending, find_pending, set_pending
 from samljit.views.mounted import app_secrets, mounted
 from samljit.views.pages import is_navigation, sign_in_step
 from samljit.views.paths import local_path
 
-_LONGEST_HINT = 320  # characters, the longest e-mail address
+LONGEST_ADDRESS = 320  # characters of an e-mail address
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked for with a sign-in, as it stands in a query or form: unchecked."""
+
+    next: str | None = None
+    force: bool = False
+    login_hint: str = ""
 
 
 @sign_in_step(Stage.LOGIN)
@@ -24,33 +36,43 @@ def login(step: Step) -> Response:
 
     Query: `next` a local path, `force=1` for ForceAuthn, `login_hint`, `again` the nonce of a sign-in whose `next` and `force` it takes.
     """
-    _check_login_manager()
     tenant = step.tenant
     assert tenant is not None
     if not is_navigation():
         raise SignInRefused(Reason.NOT_A_NAVIGATION)
-    if elsewhere := _own_host_url(tenant):
-        return _see_other(elsewhere)
-    secrets = app_secrets()
+    if elsewhere := own_host_url("samljit.login", tenant=tenant.slug):
+        return see_other(elsewhere)
     again = _find_again(tenant)
-    force = request.args.get("force") == "1" or (again is not None and again.force)
-    pending_request = secrets.requests.issue(tenant.id, now=step.now, force_authn=force)
-    login_hint = request.args.get("login_hint", "")
-    hint = login_hint if len(login_hint) <= _LONGEST_HINT and login_hint.isprintable() else None
-    response = _see_other(redirect_url(tenant, pending_request, login_hint=hint, signing_key=secrets.signing_key))
-    next_path = again.next if again else local_path(request.args.get("next"), url_prefix=mounted().url_prefix)
-    pending = Pending(pending_request.nonce, tenant.id, next_path, force)
-    set_pending(response, request, mount=mounted(), secrets=secrets, pending=pending)
+    wish = Wish(
+        next=again.next if again else request.args.get("next"),
+        force=request.args.get("force") == "1" or (again is not None and again.force),
+        login_hint=request.args.get("login_hint", ""),
+    )
+    return begin(step, wish, go=see_other)
+
+
+def begin(step: Step, wish: Wish, *, go: Callable[[str], Response]) -> Response:
+    """What `go` makes of the IdP's address with a fresh request in it, and the cookie that this browser needs to finish."""
+    _check_login_manager()
+    tenant, mount, secrets = step.tenant, mounted(), app_secrets()
+    assert tenant is not None
+    pending_request = secrets.requests.issue(tenant.id, now=step.now, force_authn=wish.force)
+    is_hint = len(wish.login_hint) <= LONGEST_ADDRESS and wish.login_hint.isprintable()
+    hint = wish.login_hint if is_hint else None
+    response = go(redirect_url(tenant, pending_request, login_hint=hint, signing_key=secrets.signing_key))
+    next_path = local_path(wish.next, url_prefix=mount.url_prefix)
+    pending = Pending(pending_request.nonce, tenant.id, next_path, wish.force)
+    set_pending(response, request, mount=mount, secrets=secrets, pending=pending)
     return response
 
 
 def _find_again(tenant: Tenant) -> Pending | None:
     """The sign-in of this browser that is tried once more, as the query says."""
-    found = find_pending(request, request.args.get("again", ""), mount=mounted(), secrets=app_secrets())
+    found = find_pending(request, request.args.get("again", ""), mount=mounted(), secrets=app_secrets(), lifetime=PENDING_LIFETIME)
     return found if found is not None and found.tenant_id == tenant.id else None
 
 
-def _own_host_url(tenant: Tenant) -> str | None:
+def own_host_url(endpoint: str, **values: Any) -> str | None:
     """The same page on base_url's host, where the request came to another one (www. and apex): cookies are set only there.
 
     Once: behind a proxy that hides the host that the browser asked for, every request looks like one to another host.
@@ -59,10 +81,10 @@ def _own_host_url(tenant: Tenant) -> str | None:
     if request.host == urlsplit(base_url).netloc or "hop" in request.args:
         return None
     query = urlencode([*request.args.items(multi=True), ("hop", "1")])
-    return f"{base_url}{url_for('samljit.login', tenant=tenant.slug)}?{query}"
+    return f"{base_url}{url_for(endpoint, **values)}?{query}"
 
 
-def _see_other(url: str) -> Response:
+def see_other(url: str) -> Response:
     response = make_response(redirect(url, code=303))
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -18,6 +18,7 @@ from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy.orm import Session, scoped_session
 
 from samljit.errors import ConfigError, Problem, Reason, SignInRefused
+from samljit.mapping.mail import domain_key
 from samljit.model import Assertion, Tenant, Transform, UserShape
 from samljit.saml.encryption import read_keys
 from samljit.saml.request import RequestIds
@@ -89,6 +90,15 @@ class Mounted:
         if tenant is None:
             raise SignInRefused(Reason.TENANT_UNKNOWN)
         return tenant
+
+    def find_by_domain(self, domain: str) -> Tenant | None:
+        """The tenant, as configured, that proved this e-mail domain."""
+        key = domain_key(domain)
+        return next((tenant for tenant in self.tenants.values() if key in tenant.domains), None)
+
+    def find_only_slug(self) -> str | None:
+        """The slug of the one tenant that there is; None where there are more, or none."""
+        return next(iter(self.tenants)) if len(self.tenants) == 1 else None
 
     def get_tenant(self, slug: str, *, now: datetime) -> Tenant:
         """The tenant with its permanent id. Raises: SignInRefused (tenant_unknown); store.Unavailable."""

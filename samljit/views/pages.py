@@ -46,19 +46,24 @@ def page(template: str, *, status: int = 200, is_bare: bool = False, **values: A
 def refused_page(reason: Reason, *, reference: str, step: Step) -> Response:
     """The page of one refusal: what happened, the next step, and what to send to whoever can help. Never a claim value (trust: 42)."""
     explanation = CATALOGUE[reason]
-    again = None
-    if explanation.can_retry and step.tenant is not None and step.tenant.enabled and step.tenant.idp is not None:
-        again = url_for("samljit.login", tenant=step.tenant.slug, again=step.nonce)
     return page(
         "refused.html",
         status=explanation.status,
         situation=explanation.person,
         reference=reference,
-        again=again,
+        again=_way_on(step) if explanation.can_retry else None,
         is_persons_turn=explanation.anonymous or explanation.fixer is Fixer.PERSON,
         address=request.base_url,
         at=step.now,
     )
+
+
+def _way_on(step: Step) -> str | None:
+    """Where another try begins: with the `next` of this one, or, as long as no tenant is known, at the question which it is."""
+    tenant = step.tenant
+    if tenant is None:
+        return url_for("samljit.login_page")
+    return url_for("samljit.login", tenant=tenant.slug, again=step.nonce) if tenant.enabled and tenant.idp is not None else None
 
 
 def sign_in_step(stage: Stage) -> Callable[[View], Callable[[str], Response]]:
