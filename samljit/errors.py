@@ -46,6 +46,7 @@ class Reason(StrEnum):
     STATUS_NOT_SUCCESS = "status_not_success"
     ASSERTION_MISSING = "assertion_missing"
     ENCRYPTION_UNEXPECTED = "encryption_unexpected"
+    ENCRYPTION_MISSING = "encryption_missing"
     DECRYPTION_FAILED = "decryption_failed"
     SIGNATURE_MISSING = "signature_missing"
     SIGNATURE_SHAPE = "signature_shape"
@@ -167,6 +168,12 @@ CATALOGUE: dict[Reason, Explanation] = {
     Reason.ASSERTION_MISSING: _untrusted("The response says Success and holds no assertion."),
     Reason.ENCRYPTION_UNEXPECTED: _untrusted(
         "The assertion is encrypted and sp.key_files names no key. In Entra: Token encryption, deactivate; or give us a key.",
+        fixer=Fixer.TENANT_ADMIN,
+        card=Card.ENCRYPTION,
+    ),
+    Reason.ENCRYPTION_MISSING: _untrusted(
+        "The assertion is not encrypted, and require_encryption is set for this tenant. In Entra: Token encryption, import and "
+        "activate our current certificate.",
         fixer=Fixer.TENANT_ADMIN,
         card=Card.ENCRYPTION,
     ),

@@ -65,6 +65,7 @@ class Tenant:
     Up to the end of the day `log_values_until` (UTC) the sign-in log holds old and new values. `claims_seen` is what the database
     remembers, and `revision` says nothing of: which of the claims that roles come from have ever reached us from this tenant.
     With `sign_requests` our AuthnRequests to its IdP are signed; with `allow_idp_initiated` it may start sign-ins itself.
+    With `require_encryption` it must encrypt assertions; with `allow_rsa15` it may wrap their keys with RSA 1.5.
     """
 
     id: UUID
@@ -87,6 +88,8 @@ class Tenant:
     log_values_until: date | None = None
     sign_requests: bool = False
     allow_idp_initiated: bool = False
+    require_encryption: bool = False
+    allow_rsa15: bool = False
     claims_seen: frozenset[str] = frozenset()
 
     @property

@@ -81,6 +81,8 @@ def _build(tenant: TenantSettings, scene: _Scene) -> tuple[Tenant | None, list[P
         log_values_until=tenant.log_values_until,
         sign_requests=tenant.sign_requests,
         allow_idp_initiated=tenant.allow_idp_initiated,
+        require_encryption=tenant.require_encryption,
+        allow_rsa15=tenant.allow_rsa15,
     )
     return replace(built, revision=_revision(built, document)), problems
 

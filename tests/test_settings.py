@@ -27,6 +27,7 @@ from samljit.settings import (
     allowed_hosts,
     check_endpoint,
     check_metadata_url,
+    key_files,
     read_settings,
     settings_schema,
 )
@@ -571,8 +572,6 @@ def test_an_idp_is_named_in_one_way_and_wholly(folder: Path, idp: dict[str, Any]
 
 
 UNSUPPORTED: list[tuple[tuple[str | int, ...], Any]] = [
-    (tenant("require_encryption"), True),
-    (tenant("allow_rsa15"), True),
     (tenant("preset"), "okta"),
     (tenant("preset"), "entra_external_id"),
     (tenant("preset"), "nonsense"),
@@ -584,9 +583,32 @@ def test_what_this_version_lacks_is_said_and_never_ignored(folder: Path, change:
     assert [code for _, code in faults(folder, change)] == ["not_supported"]
 
 
-@pytest.mark.parametrize("key", ["allow_idp_initiated", "sign_requests", "require_encryption", "allow_rsa15"])
-def test_what_this_version_lacks_may_stand_there_switched_off(folder: Path, key: str) -> None:
-    read(folder, (tenant(key), False))
+SWITCHES = {
+    "allow_idp_initiated": ("login_csrf",),
+    "sign_requests": (),
+    "require_encryption": (),
+    "allow_rsa15": ("rsa15_allowed",),
+}
+
+
+@pytest.mark.parametrize("key", SWITCHES)
+def test_a_switch_of_a_tenant_is_off_and_what_makes_it_less_safe_is_said(folder: Path, key: str) -> None:
+    assert getattr(read(folder).tenants["contoso"], key) is False
+    settings, problems = read_settings(document((tenant(key), True)), base=folder)
+    assert settings is not None
+    assert getattr(settings.tenants["contoso"], key) is True
+    assert [(problem.code, problem.is_warning) for problem in problems] == [(code, True) for code in SWITCHES[key]]
+
+
+@pytest.mark.parametrize("key", ["sign_requests", "require_encryption", "allow_rsa15"])
+def test_what_needs_a_key_of_ours_is_refused_without_one(folder: Path, key: str) -> None:
+    assert (f"{CONTOSO}.{key}", "key_missing") in faults(folder, (("sp",), REMOVED), (tenant(key), True))
+
+
+def test_rsa15_is_refused_where_openssl_tells_a_bad_padding_apart(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert key_files.hides_bad_padding()
+    monkeypatch.setattr(key_files, "hides_bad_padding", lambda: False)
+    assert (f"{CONTOSO}.allow_rsa15", "rsa15_unsafe") in faults(folder, (tenant("allow_rsa15"), True))
 
 
 def test_the_day_until_which_values_are_logged_is_a_date(folder: Path) -> None:
@@ -748,7 +770,7 @@ def test_all_problems_are_named_in_one_go(folder: Path) -> None:
         (tenant("nmae"), "x"),
         (tenant("name"), REMOVED),
         (tenant("domains"), ["contoso", 7, "contoso.com"]),
-        (tenant("allow_rsa15"), True),
+        (tenant("allow_rsa15"), "yes"),
         (tenant("idp"), {"entity_id": ENTITY_ID, "sso_url": "https://evil.example"}),
         (("tenants", "login"), {"name": "x", "preset": "okta", "domains": ["CONTOSO.com"]}),
     )
@@ -768,7 +790,7 @@ def test_all_problems_are_named_in_one_go(folder: Path) -> None:
             (f"{CONTOSO}.name", "missing"),
             (f"{CONTOSO}.domains[0]", "invalid_domain"),
             (f"{CONTOSO}.domains[1]", "wrong_type"),
-            (f"{CONTOSO}.allow_rsa15", "not_supported"),
+            (f"{CONTOSO}.allow_rsa15", "wrong_type"),
             (f"{CONTOSO}.idp.sso_url", "endpoint_not_allowed"),
             (f"{CONTOSO}.idp.certificate_files", "missing"),
             ("$.tenants.login", "reserved_slug"),

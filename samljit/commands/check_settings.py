@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from samljit.commands.findings import Finding, Status, ok, problem, warning
 from samljit.errors import Problem
 from samljit.federation.expiry import last_certificate, near_days
-from samljit.model import Certificate, Tenant
+from samljit.model import Certificate, RequireSignature, Tenant
 from samljit.saml.certificates import read_certificates
 from samljit.settings.read import read_settings
 from samljit.tenants import build_tenants
 from samljit.views.mounted import Mounted
 
 _ABOUT_DATES = {"certificate_expired", "certificate_not_yet_valid", "no_certificate_in_date"}  # told below, once
+_MOST_NAMED = 5
 _RENEW = "In Entra: SAML Certificates, New Certificate; give us the new Federation Metadata XML; then make it active."
 
 
@@ -35,8 +36,21 @@ def check_settings(mount: Mounted, now: datetime) -> Iterator[Finding]:
         if tenant.idp is None:
             what = f"{tenant.slug} has no idp section: nobody can sign in yet."
             yield warning("settings", "not_connected", what, "Give it Entra's Federation Metadata XML as idp.metadata_file.")
+    yield from _check_ciphertext(mount, tenants)
     if {slug: tenant.revision for slug, tenant in tenants.items()} != {slug: t.revision for slug, t in mount.tenants.items()}:
         yield warning("settings", "settings_changed", "The settings have changed since the app read them.", "Restart the app.")
+
+
+def _check_ciphertext(mount: Mounted, tenants: Mapping[str, Tenant]) -> Iterator[Finding]:
+    """Who may have us decrypt what their IdP has not signed: a changed ciphertext tells something by how it fails (XML Encryption 7.2)."""
+    signed = (RequireSignature.RESPONSE, RequireSignature.BOTH)
+    loose = [slug for slug, tenant in tenants.items() if tenant.require_signature not in signed]
+    if not mount.sp_certificates or not loose:
+        return
+    named = ", ".join(loose[:_MOST_NAMED]) + (f" and {len(loose) - _MOST_NAMED} more" if len(loose) > _MOST_NAMED else "")
+    what = f"Anybody who has an encrypted response can change it and time how it fails, as the Response need not be signed: {named}."
+    remedy = 'Set require_signature to "response" or "both", and have the IdP sign the Response (in Entra: Signing Option).'
+    yield warning("settings", "ciphertext_unsigned", what, remedy)
 
 
 def _of_problem(found: Problem) -> Finding:

@@ -190,7 +190,7 @@ def status_of(certificate: Certificate, now: datetime) -> CertificateStatus:
 
 @click.group()
 def cert() -> None:
-    """Certificates: list."""
+    """Certificates: list, new."""
 
 
 @cert.command("list")

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import hmac
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.padding import MGF1, AsymmetricPadding
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, AsymmetricPadding, PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.padding import OAEP as OAEPPadding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -29,7 +32,9 @@ from samljit.saml.names import XENC, XENC11, ds, xenc
 # key size in bytes, by algorithm (xmlenc-core1 5.2); triple DES is not among them
 CBC_ALGORITHMS = {f"{XENC}aes128-cbc": 16, f"{XENC}aes256-cbc": 32}
 GCM_ALGORITHMS = {f"{XENC11}aes128-gcm": 16, f"{XENC11}aes256-gcm": 32}
+_KEY_SIZES = CBC_ALGORITHMS | GCM_ALGORITHMS
 OAEP = (f"{XENC}rsa-oaep-mgf1p", f"{XENC11}rsa-oaep")
+RSA15 = f"{XENC}rsa-1_5"
 
 _SHA1 = "http://www.w3.org/2000/09/xmldsig#sha1"
 _DIGESTS: dict[str, hashes.HashAlgorithm] = {
@@ -39,6 +44,7 @@ _DIGESTS: dict[str, hashes.HashAlgorithm] = {
     f"{XENC}sha512": hashes.SHA512(),
 }
 _BLOCK = 16
+_ASSERTION = re.compile(rb"\s*<(?:[\w.-]+:)?Assertion[\s>]")
 # a "<" cannot stand in text or attribute values, and the gate has seen that there is one such element: the first tag and the last
 _ELEMENT = re.compile(rb"<(?:[\w.-]+:)?EncryptedAssertion[\s>].*</(?:[\w.-]+:)?EncryptedAssertion\s*>", re.DOTALL)
 
@@ -51,26 +57,59 @@ def read_keys(pems: Sequence[bytes]) -> tuple[RSAPrivateKey, ...]:
     return tuple(key for key in keys if isinstance(key, RSAPrivateKey))
 
 
-def decrypt_response(xml: bytes, encrypted: _Element, *, keys: Sequence[RSAPrivateKey]) -> bytes:
+def decrypt_response(xml: bytes, encrypted: _Element, *, keys: Sequence[RSAPrivateKey], allow_rsa15: bool) -> bytes:
     """The response with the plain assertion in the place of the encrypted one, every other byte as it was.
 
-    `encrypted` is the EncryptedAssertion, of the known shape. What was wrong - padding, key, content - is not told.
-    Raises: AssertionRejected (encryption_unexpected, algorithm_not_allowed, decryption_failed).
+    `encrypted` is the EncryptedAssertion, of the known shape. Any of our `keys` may fit. What was wrong - padding, key, content - is not
+    told. Raises: AssertionRejected (encryption_unexpected, algorithm_not_allowed, decryption_failed).
     """
     if not keys:
         raise AssertionRejected(Reason.ENCRYPTION_UNEXPECTED)
     data = encrypted.find(xenc("EncryptedData"))
     cipher = _algorithm(data)
-    if cipher not in CBC_ALGORITHMS and cipher not in GCM_ALGORITHMS:
+    if cipher not in _KEY_SIZES:
         raise AssertionRejected(Reason.ALGORITHM_NOT_ALLOWED, "EncryptionMethod of the data")
     encrypted_key = data.find(ds("KeyInfo"))[0]
-    padding = _padding(encrypted_key.find(xenc("EncryptionMethod")))
+    method = encrypted_key.find(xenc("EncryptionMethod"))
     wrapped, content = _cipher_value(encrypted_key), _cipher_value(data)
+    if allow_rsa15 and method.get("Algorithm") == RSA15:
+        plain = _open_rsa15(cipher, wrapped, content, keys=keys)
+    else:
+        padding = _padding(method)
+        unwrapped = (_unwrap(key, wrapped, padding) for key in keys)
+        plain = next((found for key in unwrapped if (found := _decrypt(cipher, key, content)) is not None), None)
+    if plain is None:
+        raise AssertionRejected(Reason.DECRYPTION_FAILED)
+    return _put_back(xml, plain)
+
+
+def _open_rsa15(cipher: str, wrapped: bytes, content: bytes, *, keys: Sequence[RSAPrivateKey]) -> bytes | None:
+    """Decrypts what was wrapped with RSA 1.5, in the same steps whether its padding, its key or its content is wrong.
+
+    Whoever could tell a bad padding from a bad content could decrypt with us as the oracle, without our key (Bleichenbacher 1998; XML
+    Encryption 1.1, section 5.5.1, has the remedy). So a bad padding gives a key too, one that depends on the ciphertext and our
+    key alone: OpenSSL 3.2 makes it up (`settings` asks whether it does), and where its length is not the cipher's, another takes its
+    place. Every one of our keys is tried to the end, and what comes out counts only where it begins as an assertion does: no
+    wrong key gets as far as the parser.
+    """
+    size, found = _KEY_SIZES[cipher], None
     for key in keys:
-        plain = _decrypt(cipher, _unwrap(key, wrapped, padding), content)
-        if plain is not None:
-            return _put_back(xml, plain)
-    raise AssertionRejected(Reason.DECRYPTION_FAILED)
+        unwrapped, stand_in = _unwrap(key, wrapped, PKCS1v15()) or b"", _stand_in(key, wrapped)[:size]
+        plain = _decrypt(cipher, (stand_in, unwrapped)[len(unwrapped) == size], content) or b""
+        found = plain if _ASSERTION.match(plain) else found
+    return found
+
+
+def _stand_in(key: RSAPrivateKey, wrapped: bytes) -> bytes:
+    """32 bytes that nobody without our key can foretell, always the same for the same ciphertext: one that changed from try to try would
+    tell itself from a real one."""
+    return hmac.digest(_secret_of(key), wrapped, "sha256")
+
+
+@lru_cache(maxsize=16)
+def _secret_of(key: RSAPrivateKey) -> bytes:
+    private = key.private_numbers().d
+    return hashlib.sha256(b"samljit.stand-in.v1" + private.to_bytes((private.bit_length() + 7) // 8, "big")).digest()
 
 
 def _algorithm(element: _Element) -> str:
@@ -105,7 +144,7 @@ def _unwrap(key: RSAPrivateKey, wrapped: bytes, padding: AsymmetricPadding) -> b
 
 
 def _decrypt(algorithm: str, key: bytes | None, content: bytes) -> bytes | None:
-    if key is None or len(key) != (CBC_ALGORITHMS | GCM_ALGORITHMS)[algorithm]:
+    if key is None or len(key) != _KEY_SIZES[algorithm]:
         return None
     if algorithm in GCM_ALGORITHMS:
         try:

@@ -191,6 +191,21 @@ ASSERTION = Shape(
 # XML Encryption 3; one inline key, no references, no RetrievalMethod. An Id names nothing here: no reference may point to it
 _CIPHER_DATA = _one(xenc("CipherData"), Shape(groups=(_one(xenc("CipherValue"), Shape(text=True, longest=256 * 1024)),)))
 _ALGORITHM = Shape(_attributes("Algorithm"))
+# whom the key is for (ADFS names our certificate by its issuer and number): never read, every key of ours is tried
+_RECIPIENT = Shape(
+    groups=(
+        _maybe(ds("KeyName"), LEAF),
+        _maybe(
+            ds("X509Data"),
+            Shape(
+                groups=(
+                    _maybe(ds("X509IssuerSerial"), Shape(groups=(_one(ds("X509IssuerName"), LEAF), _one(ds("X509SerialNumber"), LEAF)))),
+                    _many(ds("X509Certificate"), LEAF, most=8),
+                )
+            ),
+        ),
+    )
+)
 ENCRYPTED_KEY = Shape(
     _attributes("Id Recipient"),
     (
@@ -198,7 +213,7 @@ ENCRYPTED_KEY = Shape(
             xenc("EncryptionMethod"),
             Shape(_attributes("Algorithm"), (_maybe(ds("DigestMethod"), _ALGORITHM),)),
         ),
-        _maybe(ds("KeyInfo"), SIGNATURE.places[ds("KeyInfo")][1].shape),
+        _maybe(ds("KeyInfo"), _RECIPIENT),
         _CIPHER_DATA,
     ),
 )

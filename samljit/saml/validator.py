@@ -67,11 +67,13 @@ class Validator:
         request_id, verified = root.get("InResponseTo"), False
         try:
             response = read_response(root)
+            if tenant.require_encryption and response.encrypted is None:
+                raise AssertionRejected(Reason.ENCRYPTION_MISSING)
             facts = _read_facts(response)
             prepared = self._prepare(tenant, idp)
             trust = Trust(prepared.keys, tenant.require_signature, now, accept_expired=tenant.accept_expired_certificates)
             envelope = verify_envelope(response, trust)
-            response, plain = self._decrypt(xml, response)
+            response, plain = self._decrypt(xml, response, tenant)
             content = verify_assertion(response, envelope, trust)
             verified = True
             return self._judge(root, plain, content, facts, tenant=tenant, idp=idp, library=prepared.library, now=now)
@@ -80,11 +82,11 @@ class Validator:
             error.unverified_request_id = request_id
             raise
 
-    def _decrypt(self, xml: bytes, response: UnverifiedResponse) -> tuple[UnverifiedResponse, _Element]:
+    def _decrypt(self, xml: bytes, response: UnverifiedResponse, tenant: Tenant) -> tuple[UnverifiedResponse, _Element]:
         """The response with a plain assertion, and its tree. What was decrypted passes the gate like anything else (trust: 9)."""
         if response.encrypted is None:
             return response, response.root
-        plain = decrypt_response(xml, response.encrypted, keys=self._decryption_keys)
+        plain = decrypt_response(xml, response.encrypted, keys=self._decryption_keys, allow_rsa15=tenant.allow_rsa15)
         try:
             inner = read_response(parse(plain))
         except AssertionRejected as error:

@@ -1,4 +1,4 @@
-"""What the shape of settings.json cannot say: addresses, slugs, domains, files, keys, and what this version lacks.
+"""What the shape of settings.json cannot say: addresses, slugs, domains, files and keys.
 
 The checks walk the document as it was written, and pass over values of a wrong type: those are reported by its shape. So one
 start names every problem at once.
@@ -7,24 +7,20 @@ start names every problem at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import idna
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from samljit.errors import Problem
 from samljit.mapping.problems import path_to
 from samljit.settings.document import PRESETS, RESERVED_SLUGS, SLUG_PATTERN
 from samljit.settings.endpoints import check_base_url, check_endpoint, check_metadata_url, check_url_prefix, is_host
+from samljit.settings.key_files import check_key_pairs, check_rsa15
 from samljit.settings.source import Files
-
-SMALLEST_RSA_BITS = 2048
+from samljit.settings.written import object_of, text_of, texts_of
 
 # what makes a tenant less safe: said at every start
 _OPENED = {
@@ -39,15 +35,15 @@ _OPENED = {
         "person in as somebody else.",
         "Leave this out: a tile can open our login address (in Entra: Basic SAML Configuration, Sign on URL).",
     ),
+    "allow_rsa15": (
+        "rsa15_allowed",
+        "Assertions may be encrypted with RSA 1.5, which has a long history of attacks on whoever decrypts it.",
+        "Have the IdP use RSA-OAEP (Azure AD B2C: KeyEncryptionMethod Rsa-Oaep), then leave this out.",
+    ),
 }
 # what a tenant may switch on only where we have a key of our own
-_NEED_A_KEY = ("sign_requests",)
+_NEED_A_KEY = ("sign_requests", "require_encryption", "allow_rsa15")
 
-# keys of the contract that this version does not act on: switched on, they are refused, never ignored
-_NOT_YET = {
-    "require_encryption": "In Entra, leave Token encryption off.",
-    "allow_rsa15": "In Entra, leave Token encryption off.",
-}
 _TYPED_REQUIRED = ("entity_id", "sso_url", "certificate_files")
 _TYPED = (*_TYPED_REQUIRED, "slo_url")
 
@@ -65,13 +61,13 @@ class _Top:
 def check_document(document: Mapping[str, Any], files: Files) -> list[Problem]:
     """All problems of the document besides those of its shape."""
     problems = _check_addresses(document) + _check_metadata_hosts(document)
-    problems += _check_key_pairs(_object(document, "sp"), files)
-    base_url = _text(document, "base_url")
+    problems += check_key_pairs(object_of(document, "sp"), files)
+    base_url = text_of(document, "base_url")
     if base_url is None or check_base_url(base_url) is not None:
         base_url = "http://localhost"  # reported already; the most lenient one keeps it from being reported for every tenant
-    tenants = _object(document, "tenants")
-    hosts = tuple(host for _, host in _texts(document, "metadata_hosts") if is_host(host))
-    top = _Top(base_url, hosts, files, has_key=bool(_object(document, "sp").get("key_files")))
+    tenants = object_of(document, "tenants")
+    hosts = tuple(host for _, host in texts_of(document, "metadata_hosts") if is_host(host))
+    top = _Top(base_url, hosts, files, has_key=bool(object_of(document, "sp").get("key_files")))
     for slug, tenant in tenants.items():
         path = path_to("$.tenants", slug)
         problems += _check_slug(slug, path=path)
@@ -95,7 +91,7 @@ def _check_addresses(document: Mapping[str, Any]) -> list[Problem]:
     checks = (("base_url", check_base_url, "invalid_base_url"), ("url_prefix", check_url_prefix, "invalid_url_prefix"))
     problems = []
     for key, check, code in checks:
-        value = _text(document, key)
+        value = text_of(document, key)
         message = check(value) if value is not None else None
         if message:
             problems.append(Problem(f"$.{key}", code, message))
@@ -106,7 +102,7 @@ def _check_metadata_hosts(document: Mapping[str, Any]) -> list[Problem]:
     hint = "Write a host, or host:port, in lower case: metadata.contoso.com."
     return [
         Problem(path_to("$.metadata_hosts", index), "invalid_host", "Is not a host.", hint)
-        for index, host in _texts(document, "metadata_hosts")
+        for index, host in texts_of(document, "metadata_hosts")
         if not is_host(host)
     ]
 
@@ -126,9 +122,6 @@ def _check_tenant(tenant: Mapping[str, Any], *, path: str, top: _Top) -> list[Pr
     if isinstance(preset, str) and preset not in PRESETS:
         hint = "Known here: " + ", ".join(PRESETS) + "."
         problems.append(Problem(f"{path}.preset", "not_supported", "This preset is not available in this version.", hint))
-    for key, remedy in _NOT_YET.items():
-        if tenant.get(key) not in (None, False):
-            problems.append(_not_supported(f"{path}.{key}", f"{remedy} Leave the key out."))
     if isinstance(preset, str) and preset.startswith("entra") and tenant.get("entra_tenant_id") is None:
         hint = "Write the directory (tenant) ID from Entra's overview page: every sign-in must name it."
         message = 'The key "entra_tenant_id" is required for Entra.'
@@ -137,7 +130,8 @@ def _check_tenant(tenant: Mapping[str, Any], *, path: str, top: _Top) -> list[Pr
         if tenant.get(key) is True:
             problems.append(Problem(f"{path}.{key}", code, message, hint, is_warning=True))
     problems += [] if top.has_key else _check_needs_key(tenant, path=path)
-    until = _text(tenant, "log_values_until")
+    problems += check_rsa15(path=f"{path}.allow_rsa15") if tenant.get("allow_rsa15") is True else []
+    until = text_of(tenant, "log_values_until")
     if until is not None and not _is_date(until):
         problems.append(Problem(f"{path}.log_values_until", "invalid", "Is not a date.", 'For example "2026-12-31".'))
     idp = tenant.get("idp")
@@ -166,22 +160,22 @@ def _is_date(text: str) -> bool:
 
 def _check_idp(idp: Mapping[str, Any], *, path: str, preset: str, top: _Top) -> list[Problem]:
     problems = _check_idp_kind(idp, path=path)
-    entity_id = _text(idp, "entity_id")
+    entity_id = text_of(idp, "entity_id")
     if entity_id is not None and "{tenant}" in entity_id:
         hint = "Take the Microsoft Entra Identifier of the tenant's own directory."
         problems.append(Problem(f"{path}.entity_id", "common_metadata", "This stands for every directory of the world.", hint))
     for key in ("sso_url", "slo_url"):
-        url = _text(idp, key)
+        url = text_of(idp, key)
         message = check_endpoint(url, preset=preset, base_url=top.base_url) if url is not None else None
         if message:
             problems.append(Problem(f"{path}.{key}", "endpoint_not_allowed", message))
-    source = _text(idp, "metadata_url")
+    source = text_of(idp, "metadata_url")
     if source is not None:
         place, hosts = f"{path}.metadata_url", top.metadata_hosts
         fault = check_metadata_url(source, path=place, preset=preset, base_url=top.base_url, further_hosts=hosts)
         problems += [fault] if fault else []
-    named = [(f"{path}.metadata_file", _text(idp, "metadata_file"))]
-    named += [(path_to(f"{path}.certificate_files", index), name) for index, name in _texts(idp, "certificate_files")]
+    named = [(f"{path}.metadata_file", text_of(idp, "metadata_file"))]
+    named += [(path_to(f"{path}.certificate_files", index), name) for index, name in texts_of(idp, "certificate_files")]
     for place, name in named:
         if name is not None:
             problems += top.files.check(name, path=place)[1]
@@ -208,7 +202,7 @@ def _check_domains(tenants: Mapping[str, Any]) -> list[Problem]:
     owners: dict[str, str] = {}
     problems = []
     for slug, tenant in tenants.items():
-        for index, written in _texts(tenant, "domains"):
+        for index, written in texts_of(tenant, "domains"):
             path = path_to("$.tenants", slug, "domains", index)
             domain = normal_domain(written)
             if domain is None:
@@ -220,73 +214,3 @@ def _check_domains(tenants: Mapping[str, Any]) -> list[Problem]:
             else:
                 owners[domain] = path
     return problems
-
-
-def _check_key_pairs(sp: Mapping[str, Any], files: Files) -> list[Problem]:
-    keys, certificates = dict(_texts(sp, "key_files")), dict(_texts(sp, "certificate_files"))
-    problems = []
-    listed = sp.get("key_files", []), sp.get("certificate_files", [])
-    if all(isinstance(names, list) for names in listed) and len(listed[0]) != len(listed[1]):
-        message = f"{len(listed[0])} key file(s) and {len(listed[1])} certificate file(s)."
-        problems.append(Problem("$.sp", "key_files_uneven", message, "Name the certificate of each key, in the same order."))
-    for index in sorted(keys.keys() | certificates.keys()):
-        key, found = _load_key(keys[index], path=path_to("$.sp.key_files", index), files=files) if index in keys else (None, [])
-        problems += found
-        path = path_to("$.sp.certificate_files", index)
-        certificate, found = _load_certificate(certificates[index], path=path, files=files) if index in certificates else (None, [])
-        problems += found
-        if key and certificate and key.public_key() != certificate.public_key():
-            problems.append(Problem(path, "key_mismatch", "Is not the certificate of the key with the same number."))
-    return problems
-
-
-def _load_key(name: str, *, path: str, files: Files) -> tuple[RSAPrivateKey | None, list[Problem]]:
-    content, problems = files.check(name, path=path)
-    if content is None:
-        return None, problems
-    if files.is_open_to_others(name):
-        message = "Others on this machine may read this private key."
-        problems.append(Problem(path, "key_file_open", message, "chmod 600 it.", is_warning=True))
-    hint = "Name a PEM file with one unencrypted RSA private key."
-    try:
-        key = load_pem_private_key(content, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        # the library's own words are not passed on: nothing that was read from a key file is ever repeated
-        return None, [*problems, Problem(path, "key_invalid", "Holds no private key that can be read.", hint)]
-    if not isinstance(key, RSAPrivateKey):
-        return None, [*problems, Problem(path, "key_invalid", "Is not an RSA key.", hint)]
-    if key.key_size < SMALLEST_RSA_BITS:
-        problems.append(Problem(path, "key_too_small", f"Has fewer than {SMALLEST_RSA_BITS} bits.", "Make a new key pair."))
-    return key, problems
-
-
-def _load_certificate(name: str, *, path: str, files: Files) -> tuple[x509.Certificate | None, list[Problem]]:
-    content, problems = files.check(name, path=path)
-    if content is None:
-        return None, problems
-    try:
-        certificate = x509.load_pem_x509_certificate(content)
-        certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
-        hint = "Name a PEM file with the certificate of the key."
-        return None, [Problem(path, "certificate_invalid", "Holds no certificate that can be read.", hint)]
-    return certificate, problems
-
-
-def _not_supported(path: str, hint: str) -> Problem:
-    return Problem(path, "not_supported", "This is not available in this version.", hint)
-
-
-def _text(section: Mapping[str, Any], key: str) -> str | None:
-    value = section.get(key)
-    return value if isinstance(value, str) else None
-
-
-def _object(section: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = section.get(key)
-    return {name: inner for name, inner in value.items() if isinstance(name, str)} if isinstance(value, dict) else {}
-
-
-def _texts(section: Any, key: str) -> Iterable[tuple[int, str]]:
-    value = section.get(key) if isinstance(section, dict) else None
-    return [(index, item) for index, item in enumerate(value) if isinstance(item, str)] if isinstance(value, list) else []

@@ -146,8 +146,10 @@ class TenantDocument(_Document):
     sign_requests: bool = Field(
         default=False, description="true signs our requests to the IdP with the first of sp.key_files (RSA-SHA256)."
     )
-    require_encryption: bool = Field(default=False, description="Not available in this version: leave it out or false.")
-    allow_rsa15: bool = Field(default=False, description="Not available in this version: leave it out or false.")
+    require_encryption: bool = Field(default=False, description="true refuses assertions that are not encrypted to us.")
+    allow_rsa15: bool = Field(
+        default=False, description="true also reads assertions whose key is wrapped with RSA 1.5, as Azure AD B2C does."
+    )
     log_values_until: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] | None = Field(
         default=None,
         description="Up to the end of this day (UTC) the sign-in log also holds the old and new values of fields. At most 90 days ahead.",

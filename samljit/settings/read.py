@@ -87,6 +87,8 @@ class TenantSettings:
     log_values_until: date | None
     sign_requests: bool
     allow_idp_initiated: bool
+    require_encryption: bool
+    allow_rsa15: bool
     mapping: Mapping[str, Any]
     idp: MetadataFile | MetadataUrl | TypedIdp | None
 
@@ -183,6 +185,8 @@ def _tenant(slug: str, tenant: TenantDocument, *, mapping: Mapping[str, Any], fi
         log_values_until=date.fromisoformat(tenant.log_values_until) if tenant.log_values_until else None,
         sign_requests=tenant.sign_requests,
         allow_idp_initiated=tenant.allow_idp_initiated,
+        require_encryption=tenant.require_encryption,
+        allow_rsa15=tenant.allow_rsa15,
         mapping=mapping,
         idp=_idp(tenant.idp, path=path_to("$.tenants", slug, "idp"), files=files) if tenant.idp else None,
     )

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lxml import etree
 
 from samljit.errors import Reason
 from samljit.model import RequireSignature
+from samljit.saml import encryption
 from samljit.testing import Encryption, FakeEntra, KeyPair, signing_key
 from samljit.testing.encryption import XENC, XENC11
 from tests.host import Host, key_files, make_host, settings_for
@@ -133,10 +135,29 @@ def test_8_without_a_key_of_ours_nothing_is_decrypted(tmp_path: Path, caplog: py
     host.engine.dispose()
 
 
+RECIPIENTS = {
+    "8-issuer-and-serial": (
+        "<X509Data><X509IssuerSerial><X509IssuerName>CN=app</X509IssuerName><X509SerialNumber>7</X509SerialNumber></X509IssuerSerial>"
+        "</X509Data>"
+    ),
+    "8-key-name": "<KeyName>the app's</KeyName>",
+    "8-certificate": "<X509Data><X509Certificate>AAAA</X509Certificate></X509Data>",
+}
+
+
+@pytest.mark.parametrize("markup", RECIPIENTS.values(), ids=RECIPIENTS)
+def test_whom_the_key_is_for_may_be_named_and_is_never_read(host: Host, markup: str) -> None:
+    """ADFS names our certificate by its issuer and number (python-saml issue 180 shows one)."""
+
+    def hook(root: Any) -> None:
+        method = next(root.iter(f"{{{XENC}}}EncryptedKey"))[0]
+        method.addnext(etree.fromstring(f'<KeyInfo xmlns="http://www.w3.org/2000/09/xmldsig#">{markup}</KeyInfo>'))
+
+    assert host.sign_in(encryption=to(OLD()), after_signing=hook).text == "user 1"
+
+
 def shape_changes() -> dict[str, Any]:
     def add(path: str, markup: str, *, index: int | None = None) -> Any:
-        from lxml import etree
-
         def hook(root: Any) -> None:
             parent = next(root.iter(path))
             parent.insert(len(parent) if index is None else index, etree.fromstring(markup))
@@ -177,6 +198,124 @@ def test_what_was_encrypted_is_checked_like_anything_else(
     refused(host, caplog, reason, encryption=to(OWN()), **changes)
 
 
+# --- RSA 1.5, where a tenant allows it ---------------------------------------------------------------------------------
+
+RSA15 = f"{XENC}rsa-1_5"
+
+
+def b2c(pair: KeyPair, **how: Any) -> Encryption:
+    """As Azure AD B2C encrypts unless told otherwise (saml-service-provider-options): AES-256-CBC, RSA 1.5."""
+    return to(pair, key_algorithm=RSA15, **how)
+
+
+@pytest.fixture
+def b2c_host(tmp_path: Path) -> Any:
+    entra = FakeEntra()
+    sp = key_files(tmp_path, new=OWN(), old=OLD())
+    made = make_host(tmp_path, entra=entra, settings=settings_for(tmp_path, entra, sp=sp, tenant={"allow_rsa15": True}))
+    yield made
+    made.session.remove()
+    made.engine.dispose()
+
+
+@pytest.mark.parametrize("pair", [OWN, OLD], ids=["current key", "older key"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param({}, id="8-aes256-cbc"),
+        pytest.param({"data_algorithm": f"{XENC}aes128-cbc", "session_key_bits": 128}, id="8-aes128-cbc"),
+        pytest.param({"data_algorithm": f"{XENC11}aes256-gcm"}, id="8-aes256-gcm"),
+    ],
+)
+def test_8_rsa15_is_read_where_a_tenant_allows_it(b2c_host: Host, how: dict[str, Any], pair: Any) -> None:
+    assert b2c_host.sign_in(encryption=b2c(pair(), **how)).text == "user 1"
+
+
+def test_8_a_tenant_that_allows_rsa15_still_reads_oaep(b2c_host: Host) -> None:
+    assert b2c_host.sign_in(encryption=to(OLD())).text == "user 1"
+
+
+def wrapped_as(block: bytes) -> Any:
+    """A hook that puts this block, in which the padding is whatever we like, through the RSA of our own certificate."""
+    numbers = OWN().private_key.public_key().public_numbers()
+    cipher_text = pow(int.from_bytes(block, "big"), numbers.e, numbers.n).to_bytes(256, "big")
+    return cipher(0, lambda data: cipher_text)
+
+
+def block(head: bytes, *, filled_to: int, rest: bytes) -> bytes:
+    return head + b"\x5a" * (filled_to - len(head) - len(rest)) + rest
+
+
+KEY = bytes(range(1, 33))
+RSA15_FAULTS = {
+    "8-to-another-key": {"encryption": lambda: b2c(STRANGER())},
+    "8-key-changed": {"after_signing": cipher(0, flip_last)},
+    "8-key-cut": {"after_signing": cipher(0, lambda data: data[:-7])},
+    "8-key-empty": {"after_signing": cipher(0, lambda data: b"")},
+    "8-key-above-the-modulus": {"after_signing": cipher(0, lambda data: b"\xff" * 256)},
+    "8-first-byte": {"after_signing": wrapped_as(block(b"\x01\x02", filled_to=256, rest=b"\0" + KEY))},
+    "8-block-type-1": {"after_signing": wrapped_as(block(b"\0\x01", filled_to=256, rest=b"\0" + KEY))},
+    "8-no-separator": {"after_signing": wrapped_as(block(b"\0\x02", filled_to=256, rest=KEY))},
+    "8-short-padding": {"after_signing": wrapped_as(block(b"\0\x02\x5a\x5a\x5a\0", filled_to=256, rest=KEY))},
+    "8-good-padding-of-another-key": {"after_signing": wrapped_as(block(b"\0\x02", filled_to=256, rest=b"\0" + KEY))},
+    "8-good-padding-of-a-shorter-key": {"after_signing": wrapped_as(block(b"\0\x02", filled_to=256, rest=b"\0" + KEY[:16]))},
+    "8-good-padding-of-no-key": {"after_signing": wrapped_as(block(b"\0\x02", filled_to=256, rest=b"\0"))},
+    "8-padding-of-the-content": {"after_signing": cipher(1, flip_last)},
+    "8-content-cut": {"after_signing": cipher(1, lambda data: data[:-16])},
+    "8-content-of-one-block": {"after_signing": cipher(1, lambda data: data[:32])},
+    "8-content-empty": {"after_signing": cipher(1, lambda data: b"")},
+    "8-content-broken": {"after_signing": cipher(1, lambda data: data[:64] + bytes(64) + data[128:])},
+    "8-content-broken-at-its-start": {"after_signing": cipher(1, lambda data: bytes([data[0] ^ 1]) + data[1:])},
+    "8-gcm": {"encryption": lambda: b2c(OWN(), data_algorithm=f"{XENC11}aes256-gcm"), "after_signing": cipher(1, flip_last)},
+    "8-gcm-key": {"encryption": lambda: b2c(OWN(), data_algorithm=f"{XENC11}aes256-gcm"), "after_signing": cipher(0, flip_last)},
+}
+
+
+@pytest.mark.parametrize("changes", RSA15_FAULTS.values(), ids=RSA15_FAULTS)
+def test_with_rsa15_padding_key_and_content_fail_alike(b2c_host: Host, caplog: pytest.LogCaptureFixture, changes: dict[str, Any]) -> None:
+    """Bleichenbacher's question, whether a padding was right, is answered by nothing: not the page, not the reason, not the detail."""
+    encryption = changes.get("encryption", lambda: b2c(OWN()))()
+    page = refused(b2c_host, caplog, Reason.DECRYPTION_FAILED, **{**changes, "encryption": encryption})
+    assert (page.status, [row.detail for row in b2c_host.rows("samljit_attempt")]) == (403, [""])
+
+
+def test_8_what_stands_in_for_a_bad_key_is_always_the_same_and_nobody_elses() -> None:
+    own, other, wrapped = OWN().private_key, OLD().private_key, b"a ciphertext"
+    made = [encryption._stand_in(key, text) for key, text in ((own, wrapped), (own, wrapped), (other, wrapped), (own, b"another"))]
+    assert (made[0] == made[1], len(set(made)), {len(one) for one in made}) == (True, 3, {32})
+
+
+def test_8_3des_is_refused_whatever_a_tenant_allows(b2c_host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    weak = {"data_algorithm": f"{XENC}tripledes-cbc", "session_key_bits": 192}
+    refused(b2c_host, caplog, Reason.ALGORITHM_NOT_ALLOWED, encryption=b2c(OWN(), **weak))
+
+
+# --- tenants that want nothing else -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strict_host(tmp_path: Path) -> Any:
+    entra = FakeEntra()
+    given = settings_for(tmp_path, entra, sp=key_files(tmp_path, own=OWN()), tenant={"require_encryption": True})
+    made = make_host(tmp_path, entra=entra, settings=given)
+    yield made
+    made.session.remove()
+    made.engine.dispose()
+
+
+@pytest.mark.parametrize("changes", [{}, {"sign": "both"}, {"sign": "none"}, {"key": STRANGER}], ids=str)
+def test_8_a_tenant_that_requires_encryption_refuses_plain_assertions(
+    strict_host: Host, caplog: pytest.LogCaptureFixture, changes: dict[str, Any]
+) -> None:
+    changes = {name: value() if callable(value) else value for name, value in changes.items()}
+    refused(strict_host, caplog, Reason.ENCRYPTION_MISSING, **changes)
+
+
+@pytest.mark.parametrize("sign", ["assertion", "response", "both"])
+def test_8_and_reads_encrypted_ones(strict_host: Host, sign: str) -> None:
+    assert strict_host.sign_in(encryption=to(OWN()), sign=sign).text == "user 1"
+
+
 @pytest.mark.parametrize(
     "markup",
     [
@@ -185,8 +324,6 @@ def test_what_was_encrypted_is_checked_like_anything_else(
     ],
 )
 def test_what_was_encrypted_has_the_one_shape(host: Host, caplog: pytest.LogCaptureFixture, markup: str) -> None:
-    from lxml import etree
-
     def hook(root: Any) -> None:
         next(root.iter("{urn:oasis:names:tc:SAML:2.0:assertion}Assertion")).append(etree.fromstring(markup))
 
