@@ -106,6 +106,7 @@ class Reason(StrEnum):
     TENANT_UNKNOWN = "tenant_unknown"
     TENANT_DISABLED = "tenant_disabled"
     TENANT_NOT_CONNECTED = "tenant_not_connected"
+    TENANT_MISCONFIGURED = "tenant_misconfigured"
     NOT_A_NAVIGATION = "not_a_navigation"
 
 
@@ -400,6 +401,12 @@ CATALOGUE: dict[Reason, Explanation] = {
     Reason.TENANT_NOT_CONNECTED: _person(
         situations.NOT_SWITCHED_ON,
         "The tenant has no idp section: give it Entra's Federation Metadata XML.",
+        fixer=Fixer.OPERATOR,
+    ),
+    Reason.TENANT_MISCONFIGURED: _person(
+        situations.NOT_SWITCHED_ON,
+        "What the database holds of this tenant cannot be used any more, for example because the user class has lost a column; the log "
+        "names the places. See: flask samljit check.",
         fixer=Fixer.OPERATOR,
     ),
     Reason.NOT_A_NAVIGATION: _person(

@@ -16,6 +16,7 @@ from flask_login import current_user, user_accessed
 from sqlalchemy.orm import Session, scoped_session
 
 from samljit.commands import make_commands
+from samljit.directory import Directory
 from samljit.errors import ConfigError, Problem
 from samljit.mapping.aliases import short_name
 from samljit.model import SyncMode, Tenant, Transform
@@ -23,10 +24,11 @@ from samljit.provision.plan import claims_for
 from samljit.settings.read import read_settings
 from samljit.sql.sessions import session_factory
 from samljit.sql.store import SqlStore
+from samljit.sql.tenants import SqlTenants
 from samljit.sql.users import IsPrivileged, TenantFields, inspect_users
 from samljit.tenants import build_tenants
 from samljit.views.blueprint import make_blueprint
-from samljit.views.mounted import AcceptAssertion, Gettext, Locale, Mounted, RateLimit, mounted, secrets_of
+from samljit.views.mounted import AcceptAssertion, Gettext, Locale, Mounted, RateLimit, mounted, secrets_of, utc_now
 from samljit.views.sessions import SESSION_KEY, end_expired_session
 
 log = logging.getLogger("samljit")
@@ -111,10 +113,17 @@ class SamlJit:
         for problem in problems:
             log.warning("%s", problem)
         skew, sp_keys = settings.clock_skew, tuple(pair.key for pair in settings.key_pairs)
+        directory = Directory(
+            tenants,
+            settings=settings,
+            shape=shape,
+            transforms=self._transforms,
+            rows=SqlTenants(factory=self._factory, users=self._users),
+        )
         app.extensions["samljit"] = Mounted(
             base_url=settings.base_url,
             url_prefix=settings.url_prefix,
-            tenants=tenants,
+            directory=directory,
             store=SqlStore(factory=self._factory, users=self._users),
             users=self._users,
             shape=shape,
@@ -144,12 +153,13 @@ class SamlJit:
         """Where to send somebody who must sign in: an absolute URL under base_url.
 
         Without `tenant` it is that of the only one, or, where there are several, the page that finds it by work e-mail. `next` is a
-        local path to come back to. `force` asks for a fresh sign-in at the IdP. Raises: ValueError for a tenant that does not exist.
+        local path to come back to. `force` asks for a fresh sign-in at the IdP. Raises: ValueError for a tenant that does not exist;
+        store.Unavailable.
         """
         mount = mounted()
-        if tenant is not None and tenant not in mount.tenants:
+        if tenant is not None and mount.directory.find(tenant, now=utc_now()) is None:
             raise ValueError(f"no tenant {tenant!r}")
-        tenant = tenant or mount.find_only_slug()
+        tenant = tenant or mount.directory.find_only_slug()
         query = {"next": next, "login_hint": login_hint, "force": "1" if force else None}
         given = urlencode({name: value for name, value in query.items() if value})
         place = f"{mount.base_url}{mount.url_prefix}" + (f"/{tenant}" if tenant else "")
@@ -157,8 +167,8 @@ class SamlJit:
 
     @property
     def tenants(self) -> Mapping[str, Tenant]:
-        """The tenants of the current app's settings, by slug: a button for each on the login page."""
-        return mounted().tenants
+        """The tenants of the current app's settings, by slug: a button for each on the login page. Those of the database are not here."""
+        return mounted().directory.of_settings
 
     @property
     def current_tenant(self) -> Tenant | None:
@@ -167,11 +177,11 @@ class SamlJit:
         # Flask-Login's logout_user leaves what is ours in the session; the next person may come in by password
         if not signed_in or not current_user.is_authenticated or current_user.get_id() != signed_in["user"]:
             return None
-        return mounted().tenants.get(signed_in["tenant"])
+        return mounted().directory.find(signed_in["tenant"], now=utc_now())
 
     def tenant_for_email(self, email: str) -> Tenant | None:
         """The tenant that proved the domain of this address, or None. Says nothing about whether such a person exists."""
-        return mounted().find_by_domain(email.rpartition("@")[2])
+        return mounted().directory.find_by_domain(email.rpartition("@")[2], now=utc_now())
 
     def roles(self, user: Any) -> frozenset[str]:
         """The roles that the mapping of the user's tenants has granted, as of the last sign-in. One query. Raises: store.Unavailable."""
@@ -185,7 +195,8 @@ class SamlJit:
         """
         mount = mounted()
         found: dict[str, ManagedField] = {}
-        tenants = (mount.tenants.get(slug) for slug in mount.store.find_tenants_of(mount.user_id_of(user)))
+        slugs = mount.store.find_tenants_of(mount.user_id_of(user))
+        tenants = (mount.directory.find(slug, now=utc_now()) for slug in slugs)
         for tenant in tenants:
             if tenant is None or not tenant.enabled or not tenant.mapping.policy.update_users:
                 continue

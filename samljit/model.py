@@ -62,6 +62,7 @@ class Tenant:
 
     `id` is the immutable UUID that every stored row refers to; `revision` changes whenever anything else here does, so that
     prepared keys and settings may be kept by it. `expected_audience` is the entity ID, or its `spn:` form where it is no URI.
+    `metadata_source` is the address that the IdP's metadata is fetched from, None where it does not come from one.
     Up to the end of the day `log_values_until` (UTC) the sign-in log holds old and new values. `claims_seen` is what the database
     remembers, and `revision` says nothing of: which of the claims that roles come from have ever reached us from this tenant.
     With `sign_requests` our AuthnRequests to its IdP are signed; with `allow_idp_initiated` it may start sign-ins itself.
@@ -79,6 +80,7 @@ class Tenant:
     metadata_url: str
     idp: IdentityProvider | None
     mapping: MappingRules
+    metadata_source: str | None = None
     entra_tenant_id: str | None = None
     domains: tuple[str, ...] = ()
     require_signature: RequireSignature = RequireSignature.ASSERTION_OR_RESPONSE

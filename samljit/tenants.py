@@ -1,12 +1,13 @@
-"""Tenants from settings: IdP metadata read, mapping documents checked against the host's columns, every problem collected."""
+"""Tenants from their documents: IdP metadata read, mapping documents checked against the host's columns, every problem collected."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Any
 from uuid import UUID
 
 from samljit.errors import Problem
@@ -16,8 +17,9 @@ from samljit.mapping.problems import path_to
 from samljit.model import IdentityProvider, MappingRules, Match, Tenant, Transform, UserShape
 from samljit.saml.certificates import read_usable_certificates
 from samljit.saml.idp_metadata import read_idp_metadata
-from samljit.settings.endpoints import check_endpoint
-from samljit.settings.read import MetadataFile, Settings, TenantSettings, TypedIdp
+from samljit.settings.endpoints import check_endpoints
+from samljit.settings.read import MetadataFile, MetadataUrl, Settings, TenantSettings, TypedIdp
+from samljit.settings.stored import in_stored_words, read_stored_tenant
 
 _NO_RULES = MappingRules(identity_source="")
 _LONGEST_LOGGED_VALUES = timedelta(days=90)
@@ -32,25 +34,64 @@ class _Scene:
     shape: UserShape
     transforms: Mapping[str, Transform]
     now: datetime
+    has_others: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The last good metadata that was fetched, and the address it came from."""
+
+    xml: str = field(repr=False)
+    url: str
 
 
 def build_tenants(
     settings: Settings, *, shape: UserShape, transforms: Mapping[str, Transform], now: datetime
 ) -> tuple[dict[str, Tenant], list[Problem]]:
     """The tenants by slug, without their permanent ids, and every problem of all of them. One with a problem is left out."""
-    scene = _Scene(settings, shape, transforms, now)
+    scene = _Scene(settings, shape, transforms, now, has_others=len(settings.tenants) > 1)
     tenants: dict[str, Tenant] = {}
     problems: list[Problem] = []
     for slug, tenant in settings.tenants.items():
-        built, found = _build(tenant, scene)
+        built, found = _build(tenant, scene, path=path_to("$.tenants", slug))
         problems += found
         if built is not None:
             tenants[slug] = built
     return tenants, [*problems, *_shared_email(scene)]
 
 
-def _build(tenant: TenantSettings, scene: _Scene) -> tuple[Tenant | None, list[Problem]]:
-    settings, path = scene.settings, path_to("$.tenants", tenant.slug)
+def build_stored_tenant(
+    slug: str,
+    document: Mapping[str, Any],
+    settings: Settings,
+    *,
+    shape: UserShape,
+    transforms: Mapping[str, Transform],
+    now: datetime,
+) -> tuple[Tenant | None, list[Problem]]:
+    """The tenant that a document of the database describes, without its permanent id, and every problem by its place in the document."""
+    tenant, problems = read_stored_tenant(slug, document, settings=settings)
+    if tenant is None:
+        return None, problems
+    built, found = _build(tenant, _Scene(settings, shape, transforms, now, has_others=True), path="$")
+    return built, [*problems, *map(in_stored_words, found)]
+
+
+def with_fetched(tenant: Tenant, fetched: Fetched | None, *, base_url: str, now: datetime) -> Tenant:
+    """A tenant whose IdP is known by an address, with what was fetched from there; not connected where that cannot be used."""
+    if tenant.metadata_source is None:
+        return tenant
+    idp = None
+    if fetched is not None and fetched.url == tenant.metadata_source:
+        found = read_idp_metadata(fetched.xml.encode(), path="$.idp", now=now)[0]
+        if found and not check_endpoints((found.sso_url, found.slo_url), path="$.idp", preset=tenant.preset, base_url=base_url):
+            idp = found
+    mark = sha256(repr((tenant.revision, idp)).encode()).hexdigest()[:16]
+    return replace(tenant, idp=idp, revision=mark)
+
+
+def _build(tenant: TenantSettings, scene: _Scene, *, path: str) -> tuple[Tenant | None, list[Problem]]:
+    settings = scene.settings
     document = merge_documents(settings.mapping, tenant.mapping)
     mapping, problems = compile_mapping(document, shape=scene.shape, path=path_to(path, "mapping"), transforms=scene.transforms)
     idp, found = _read_idp(tenant, scene)
@@ -71,6 +112,7 @@ def _build(tenant: TenantSettings, scene: _Scene) -> tuple[Tenant | None, list[P
         acs_url=f"{place}/acs",
         metadata_url=f"{place}/metadata",
         idp=idp,
+        metadata_source=tenant.idp.url if isinstance(tenant.idp, MetadataUrl) else None,
         mapping=mapping,
         entra_tenant_id=tenant.entra_tenant_id,
         domains=tenant.domains,
@@ -97,10 +139,8 @@ def _read_idp(tenant: TenantSettings, scene: _Scene) -> tuple[IdentityProvider |
         idp, problems = _read_typed(tenant.idp, now=scene.now)
     else:
         return None, []
-    for url in (idp.sso_url, idp.slo_url) if idp else ():
-        fault = check_endpoint(url, preset=tenant.preset, base_url=scene.settings.base_url) if url else None
-        if fault:
-            problems = [*problems, Problem(path, "endpoint_not_allowed", f"The IdP's address is not allowed. {fault}")]
+    base_url, urls = scene.settings.base_url, (idp.sso_url, idp.slo_url) if idp else ()
+    problems = [*problems, *check_endpoints(urls, path=path, preset=tenant.preset, base_url=base_url)]
     return idp, [*problems, *_wrong_directory(tenant, idp, path=path)]
 
 
@@ -143,7 +183,7 @@ def _unsafe_match(tenant: TenantSettings, mapping: MappingRules, scene: _Scene, 
     if mapping.match is Match.IDENTIFIER:
         return []
     problems, place = [], path_to(path, "mapping", "identity", "match")
-    if len(scene.settings.tenants) > 1 and not scene.shape.host_fills:
+    if scene.has_others and not scene.shape.host_fills:
         message = "There are several tenants, and samljit was not told whose users are whose."
         problems.append(Problem(place, "tenant_fields_missing", message, "Give SamlJit tenant_fields."))
     if mapping.match is Match.EMAIL_LINK and not tenant.domains:

@@ -221,7 +221,7 @@ def fill(host: Host, count: int, *, days: int) -> None:
     """So many attempts and used assertions, evenly spread over so many days before NOW."""
     tables = host.user_model.metadata.tables
     with host.app.app_context():
-        tenant_id = str(host.app.extensions["samljit"].get_tenant("contoso", now=NOW).id)
+        tenant_id = str(host.app.extensions["samljit"].directory.get("contoso", now=NOW).id)
     span = timedelta(days=days) / count
     common = {"tenant_id": tenant_id, "stage": "acs", "outcome": "refuse", "detail": "", "claim_names": [], "decisions": []}
     attempts = [

@@ -78,7 +78,7 @@ def site(authority: Authority, certificate: Path, monkeypatch: pytest.MonkeyPatc
 
 def tenant_id(host: Host) -> UUID:
     with host.app.app_context():
-        return mounted().get_tenant("contoso", now=utc_now()).id
+        return mounted().directory.get("contoso", now=utc_now()).id
 
 
 def metadata_of(host: Host) -> SqlMetadata:

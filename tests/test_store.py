@@ -111,11 +111,11 @@ def test_different_people_at_once_become_different_users(any_host: Host) -> None
 
 
 def test_two_workers_that_meet_a_tenant_for_the_first_time_give_it_one_id(any_host: Host) -> None:
-    store, barrier = mount_of(any_host).store, Barrier(8)
+    rows, barrier = mount_of(any_host).directory.rows, Barrier(8)
 
     def ask(_: int) -> Any:
         barrier.wait()
-        return store.get_tenant_id("contoso", now=datetime.now(UTC))
+        return rows.get_or_make("contoso", now=datetime.now(UTC)).id
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(ask, range(8)))) == 1
@@ -294,7 +294,7 @@ def set_active(host: Host, value: bool) -> None:
 
 def attempt(host: Host, **changes: Any) -> Attempt:
     now = datetime.now(UTC)
-    tenant_id = mount_of(host).store.get_tenant_id("contoso", now=now)
+    tenant_id = mount_of(host).directory.rows.get_or_make("contoso", now=now).id
     return replace(Attempt(new_reference(), tenant_id, now, Stage.ACS, Outcome.REFUSE), **changes)
 
 

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, NoReturn
@@ -21,11 +20,11 @@ from samljit.model import Tenant
 from samljit.sql.audit import Author
 from samljit.sql.identities import SqlIdentities
 from samljit.sql.log import SqlLog
-from samljit.sql.sessions import open_session
 from samljit.store import Unavailable, WriteConflict
-from samljit.tenants import NO_ID
 from samljit.views.attempts import printable
 from samljit.views.mounted import Mounted, mounted, utc_now
+
+_MOST_NAMED = 20
 
 
 def in_app(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,13 +98,18 @@ def the_identities(mount: Mounted) -> SqlIdentities:
 
 
 def get_tenant(slug: str) -> Tenant:
-    """The tenant with its permanent id, if it has one yet: nothing is written. Raises: click.BadParameter."""
-    tenant = mounted().tenants.get(slug)
+    """The tenant as it is now; without a permanent id where it has never been used: nothing is written. Raises: click.BadParameter."""
+    tenant = mounted().directory.look_up(slug, now=utc_now())
     if tenant is None:
-        known = ", ".join(sorted(mounted().tenants)) or "none"
-        raise click.BadParameter(f"There is no tenant {slug!r}. There are: {known}.", param_hint="tenant")
-    state = _tenant_states().get(slug)
-    return replace(tenant, id=NO_ID) if state is None else replace(tenant, id=UUID(state.id), claims_seen=frozenset(state.claims_seen))
+        known = ", ".join(_some_slugs()) or "none"
+        raise click.BadParameter(f"There is no tenant {slug!r} that can be used. There are: {known}.", param_hint="tenant")
+    return tenant
+
+
+def _some_slugs() -> list[str]:
+    directory = mounted().directory
+    slugs = sorted({*directory.of_settings, *directory.rows.find_slugs(most=_MOST_NAMED)})
+    return [*slugs[:_MOST_NAMED], *(["..."] if len(slugs) >= _MOST_NAMED else [])]
 
 
 def find_tenant_id(slug: str | None) -> UUID | None:
@@ -118,15 +122,7 @@ def find_tenant_id(slug: str | None) -> UUID | None:
 
 def tenant_ids() -> dict[str, UUID]:
     """The permanent ids of all tenants that have ever been used, by slug."""
-    return {slug: UUID(state.id) for slug, state in _tenant_states().items()}
-
-
-def _tenant_states() -> dict[str, Any]:
-    mount = mounted()
-    table = mount.users.tables.tenant_state
-    with open_session(mount.factory) as session:
-        rows = session.execute(table.select(), bind_arguments=mount.users.bind).all()
-    return {row.slug: row for row in rows}
+    return {row.slug: row.id for row in mounted().directory.rows.all_rows()}
 
 
 def slugs() -> dict[UUID, str]:

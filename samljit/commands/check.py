@@ -12,7 +12,7 @@ from flask import Flask, current_app
 from samljit.commands.base import in_app, json_option, print_json
 from samljit.commands.check_app import check_address, check_cookies, check_libraries, check_login, check_reachable
 from samljit.commands.check_database import check_database, check_email
-from samljit.commands.check_settings import check_certificates, check_settings
+from samljit.commands.check_settings import check_certificates, check_settings, check_stored
 from samljit.commands.findings import Finding, Status
 from samljit.views.mounted import mounted, utc_now
 
@@ -46,6 +46,10 @@ def _all(app: Flask, now: datetime) -> Iterator[Finding]:
     yield from check_address(app, mount)
     yield from check_login(app)
     yield from check_reachable(app, mount)
-    yield from check_database(mount)
+    about_database = list(check_database(mount))
+    has_database = not any(finding.code in ("unavailable", "tables_missing", "columns_missing") for finding in about_database)
+    yield from about_database
+    if has_database:
+        yield from check_stored(mount, now)
     yield from check_email(mount)
     yield from check_libraries()

@@ -11,6 +11,7 @@ from samljit.federation.expiry import last_certificate, near_days
 from samljit.model import Certificate, RequireSignature, Tenant
 from samljit.saml.certificates import read_certificates
 from samljit.settings.read import read_settings
+from samljit.store import Unavailable
 from samljit.tenants import build_tenants
 from samljit.views.mounted import Mounted
 
@@ -37,7 +38,7 @@ def check_settings(mount: Mounted, now: datetime) -> Iterator[Finding]:
             what = f"{tenant.slug} has no idp section: nobody can sign in yet."
             yield warning("settings", "not_connected", what, "Give it Entra's Federation Metadata XML as idp.metadata_file.")
     yield from _check_ciphertext(mount, tenants)
-    if {slug: tenant.revision for slug, tenant in tenants.items()} != {slug: t.revision for slug, t in mount.tenants.items()}:
+    if {slug: tenant.revision for slug, tenant in tenants.items()} != {slug: t.revision for slug, t in mount.directory.of_settings.items()}:
         yield warning("settings", "settings_changed", "The settings have changed since the app read them.", "Restart the app.")
 
 
@@ -64,12 +65,35 @@ def _area(found: Problem) -> str:
 
 def check_certificates(mount: Mounted, now: datetime) -> Iterator[Finding]:
     """Every tenant's certificates by the one that lasts longest, and our own."""
-    for tenant in mount.tenants.values():
+    for tenant in _tenants(mount, now):
         if tenant.idp is not None:
             yield _judge(tenant.slug, tenant.idp.certificates, now=now, remedy=_RENEW)
     for number, pem in enumerate(mount.sp_certificates):
         remedy = "Make a new key pair, name it first in sp, and give Entra our metadata again."
         yield _judge(f"our own, number {number + 1}", read_certificates(pem), now=now, remedy=remedy)
+
+
+def _tenants(mount: Mounted, now: datetime) -> Iterator[Tenant]:
+    """All tenants; without a database those of the settings, and what is wrong with it is told elsewhere."""
+    try:
+        yield from list(mount.directory.all(now=now))
+    except Unavailable:
+        yield from mount.directory.of_settings.values()
+
+
+def check_stored(mount: Mounted, now: datetime) -> Iterator[Finding]:
+    """The documents of the tenants that live in the database, held against the columns of the user class as it is now."""
+    count = 0
+    for stored in mount.directory.rows.all_stored():
+        count += 1
+        if stored.slug in mount.directory.of_settings:
+            what = f"{stored.slug} stands in the settings and lives in the database: the settings count."
+            yield warning("tenants", "two_sources", what, "Take it out of the settings file to have the database's.")
+        for found in mount.directory.check_stored(stored.slug, stored.live, now=now)[1]:
+            if found.code not in _ABOUT_DATES:
+                status = Status.WARNING if found.is_warning else Status.PROBLEM
+                yield Finding(status, "tenants", found.code, f"{stored.slug} {found.path}: {found.message}", found.hint)
+    yield ok("tenants", "stored", f"{count} tenant(s) live in the database.")
 
 
 def _judge(owner: str, certificates: tuple[Certificate, ...], *, now: datetime, remedy: str) -> Finding:

@@ -13,7 +13,7 @@ from samljit.mapping.aliases import short_name
 from samljit.mapping.words import why, why_role
 from samljit.model import Attempt, Outcome, Stage, Tenant
 from samljit.views.attempts import printable
-from samljit.views.mounted import mounted
+from samljit.views.mounted import mounted, utc_now
 
 _REFERENCE = re.compile(r"SJ-?([0-9A-Z]{4})-?([0-9A-Z]{4})")
 
@@ -79,7 +79,7 @@ def _tell(attempt: Attempt, slug: str | None) -> dict[str, str | None]:
     if attempt.reason is None:
         return {"what_happened": _good_end(attempt), "claims_received": received, "browser": attempt.browser or None}
     row = CATALOGUE[attempt.reason]
-    tenant = mounted().tenants.get(slug or "")
+    tenant = mounted().directory.look_up(slug or "", now=utc_now())
     times = f" This row stands for {attempt.times} such attempts." if attempt.times > 1 else ""
     return {
         "what_happened": f"Refused {_STAGES[attempt.stage]}: {attempt.reason} (HTTP {row.status}).{times}",

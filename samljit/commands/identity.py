@@ -220,7 +220,7 @@ def _stored_tenant(slug: str) -> Tenant:
     if tenant.idp is None:
         raise _BadRow(f"tenant {slug} has no idp in the settings yet, and subjects belong to one")
     try:
-        return mounted().get_tenant(slug, now=utc_now())
+        return mounted().directory.get(slug, now=utc_now())
     except SignInRefused as refused:
         raise _BadRow(str(refused)) from None
 

@@ -74,6 +74,8 @@ def _with_draft(tenant: Tenant, draft: Path | None) -> tuple[Tenant, list[Proble
     if draft is None:
         return tenant, []
     mount, slug = mounted(), tenant.slug
+    if slug not in mount.directory.of_settings:
+        return _with_stored_draft(tenant, draft)
     tried = replace(mount.settings.tenants[slug], mapping=_read_object(draft))
     settings = replace(mount.settings, tenants={slug: tried})
     tenants, problems = build_tenants(settings, shape=mount.shape, transforms=mount.transforms, now=utc_now())
@@ -85,6 +87,18 @@ def _with_draft(tenant: Tenant, draft: Path | None) -> tuple[Tenant, list[Proble
             click.echo(str(problem))
         fail(f"{draft} is no mapping that could be used.")
     return replace(tenant, mapping=tenants[slug].mapping), own
+
+
+def _with_stored_draft(tenant: Tenant, draft: Path) -> tuple[Tenant, list[Problem]]:
+    directory = mounted().directory
+    document = {**directory.rows.get_stored(tenant.slug).live, "mapping": _read_object(draft)}
+    tried, problems = directory.check_stored(tenant.slug, document, now=utc_now())
+    own = [replace(problem, path=f"${problem.path.removeprefix('$.mapping')}") for problem in problems]
+    if tried is None:
+        for problem in own:
+            click.echo(str(problem))
+        fail(f"{draft} is no mapping that could be used.")
+    return replace(tenant, mapping=tried.mapping), own
 
 
 def _read_claims(file: Path, tenant: Tenant) -> _Tried:

@@ -47,7 +47,7 @@ def tenant() -> None:
 def list_(*, as_json: bool) -> None:
     """List the tenants."""
     counts = _count_identities()
-    tenants = [_overview(one, counts.get(one.slug, {})) for one in mounted().tenants.values()]
+    tenants = [_overview(one, counts.get(one.slug, {})) for one in mounted().directory.all(now=utc_now())]
     if as_json:
         print_json(tenants)
         return
@@ -200,7 +200,7 @@ def cert() -> None:
 def list_certificates(*, slug: str | None, as_json: bool) -> None:
     """List the IdPs' signing certificates, and our own. Exit code 1 where one of a tenant's is wanted and none is in date."""
     now, mount = utc_now(), mounted()
-    tenants = [get_tenant(slug)] if slug else list(mount.tenants.values())
+    tenants = [get_tenant(slug)] if slug else list(mount.directory.all(now=now))
     owners = [(one.slug, one.idp.certificates) for one in tenants if one.idp]
     rows = [_certificate(owner, certificate, now) for owner, certificates in owners for certificate in certificates]
     if slug is None:

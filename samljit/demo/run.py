@@ -79,7 +79,7 @@ def run_with_settings(settings: Path, *, database_url: str | None, opens_browser
 
         def tell() -> None:
             click.echo(f"{PRODUCT}   {base_url}   the app, with samljit mounted in it")
-            for slug, tenant in host.extensions["samljit"].tenants.items():
+            for slug, tenant in host.extensions["samljit"].directory.of_settings.items():
                 click.echo(f"  {slug}: {tenant.name}, metadata at {tenant.metadata_url}")
             _announce(base_url, opens_browser=opens_browser)
 

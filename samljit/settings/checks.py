@@ -49,7 +49,7 @@ _TYPED = (*_TYPED_REQUIRED, "slo_url")
 
 
 @dataclass(frozen=True, slots=True)
-class _Top:
+class Top:
     """What of the top level the checks of one tenant need."""
 
     base_url: str
@@ -67,13 +67,28 @@ def check_document(document: Mapping[str, Any], files: Files) -> list[Problem]:
         base_url = "http://localhost"  # reported already; the most lenient one keeps it from being reported for every tenant
     tenants = object_of(document, "tenants")
     hosts = tuple(host for _, host in texts_of(document, "metadata_hosts") if is_host(host))
-    top = _Top(base_url, hosts, files, has_key=bool(object_of(document, "sp").get("key_files")))
+    top = Top(base_url, hosts, files, has_key=bool(object_of(document, "sp").get("key_files")))
     for slug, tenant in tenants.items():
         path = path_to("$.tenants", slug)
-        problems += _check_slug(slug, path=path)
+        problems += check_slug(slug, path=path)
         if isinstance(tenant, dict):
             problems += _check_tenant(tenant, path=path, top=top)
     return problems + _check_domains(tenants)
+
+
+def check_one_tenant(tenant: Mapping[str, Any], *, path: str, top: Top) -> list[Problem]:
+    """All problems of one tenant's document besides those of its shape, for one that stands in no settings file."""
+    return _check_tenant(tenant, path=path, top=top) + _check_domains({"": tenant}, only_at=path)
+
+
+def check_slug(slug: str, *, path: str) -> list[Problem]:
+    """Whether a slug can stand in addresses, and is none of ours."""
+    if slug in RESERVED_SLUGS:
+        return [Problem(path, "reserved_slug", "This slug is an address of our own.", "Choose another one.")]
+    if not re.fullmatch(SLUG_PATTERN, slug):
+        hint = "Use 1 to 63 of a-z, 0-9 and -, not beginning with -."
+        return [Problem(path, "invalid_slug", "A tenant's key stands in its addresses and cannot be this.", hint)]
+    return []
 
 
 def normal_domain(domain: str) -> str | None:
@@ -107,16 +122,7 @@ def _check_metadata_hosts(document: Mapping[str, Any]) -> list[Problem]:
     ]
 
 
-def _check_slug(slug: str, *, path: str) -> list[Problem]:
-    if slug in RESERVED_SLUGS:
-        return [Problem(path, "reserved_slug", "This slug is an address of our own.", "Choose another one.")]
-    if not re.fullmatch(SLUG_PATTERN, slug):
-        hint = "Use 1 to 63 of a-z, 0-9 and -, not beginning with -."
-        return [Problem(path, "invalid_slug", "A tenant's key stands in its addresses and cannot be this.", hint)]
-    return []
-
-
-def _check_tenant(tenant: Mapping[str, Any], *, path: str, top: _Top) -> list[Problem]:
+def _check_tenant(tenant: Mapping[str, Any], *, path: str, top: Top) -> list[Problem]:
     preset = tenant.get("preset", "entra")
     problems = []
     if isinstance(preset, str) and preset not in PRESETS:
@@ -158,7 +164,7 @@ def _is_date(text: str) -> bool:
     return True
 
 
-def _check_idp(idp: Mapping[str, Any], *, path: str, preset: str, top: _Top) -> list[Problem]:
+def _check_idp(idp: Mapping[str, Any], *, path: str, preset: str, top: Top) -> list[Problem]:
     problems = _check_idp_kind(idp, path=path)
     entity_id = text_of(idp, "entity_id")
     if entity_id is not None and "{tenant}" in entity_id:
@@ -198,12 +204,14 @@ def _check_idp_kind(idp: Mapping[str, Any], *, path: str) -> list[Problem]:
     return [Problem(f"{path}.{key}", "missing", f'The key "{key}" is required.', hint) for key in _TYPED_REQUIRED if key not in given]
 
 
-def _check_domains(tenants: Mapping[str, Any]) -> list[Problem]:
+def _check_domains(tenants: Mapping[str, Any], *, only_at: str | None = None) -> list[Problem]:
+    """Domains that are none, or that two tenants name. `only_at` is the place of the tenant, where there is one alone."""
     owners: dict[str, str] = {}
     problems = []
     for slug, tenant in tenants.items():
+        place = only_at or path_to("$.tenants", slug)
         for index, written in texts_of(tenant, "domains"):
-            path = path_to("$.tenants", slug, "domains", index)
+            path = path_to(place, "domains", index)
             domain = normal_domain(written)
             if domain is None:
                 message = "Is not a domain name."

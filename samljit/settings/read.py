@@ -143,7 +143,10 @@ def read_settings(
 def _settings(checked: SettingsDocument, *, document: Mapping[str, Any], files: Files) -> Settings:
     roles = checked.guards.grantable_roles
     mappings = {slug: tenant.get("mapping", {}) for slug, tenant in document.get("tenants", {}).items()}
-    tenants = {slug: _tenant(slug, tenant, mapping=mappings[slug], files=files) for slug, tenant in checked.tenants.items()}
+    tenants = {
+        slug: read_tenant(slug, tenant, mapping=mappings[slug], files=files, path=path_to("$.tenants", slug))
+        for slug, tenant in checked.tenants.items()
+    }
     return Settings(
         base_url=checked.base_url,
         url_prefix=checked.url_prefix,
@@ -169,7 +172,10 @@ def _first_certificate(pem: bytes) -> bytes:
     return load_pem_x509_certificate(pem).public_bytes(Encoding.PEM)
 
 
-def _tenant(slug: str, tenant: TenantDocument, *, mapping: Mapping[str, Any], files: Files) -> TenantSettings:
+def read_tenant(
+    slug: str, tenant: TenantDocument, *, mapping: Mapping[str, Any], files: Files, path: str
+) -> TenantSettings:
+    """One tenant from its document, which has been checked. `mapping` is its own as written, `path` its place, for problems."""
     return TenantSettings(
         slug=slug,
         name=tenant.name,
@@ -188,7 +194,7 @@ def _tenant(slug: str, tenant: TenantDocument, *, mapping: Mapping[str, Any], fi
         require_encryption=tenant.require_encryption,
         allow_rsa15=tenant.allow_rsa15,
         mapping=mapping,
-        idp=_idp(tenant.idp, path=path_to("$.tenants", slug, "idp"), files=files) if tenant.idp else None,
+        idp=_idp(tenant.idp, path=path_to(path, "idp"), files=files) if tenant.idp else None,
     )
 
 

@@ -1,13 +1,11 @@
-"""The Store on SQLAlchemy: every transaction in a session of its own; and the tenants' permanent ids."""
+"""The Store on SQLAlchemy: every transaction in a session of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -18,15 +16,7 @@ from samljit.sql.sessions import commit, open_session
 from samljit.sql.tables import to_database
 from samljit.sql.transaction import SqlTransaction, find_identity
 from samljit.sql.users import HostUsers, column_attributes, unique_sets
-from samljit.store import Transaction, Unavailable, WriteConflict
-
-
-@dataclass(frozen=True, slots=True)
-class TenantState:
-    """What the database remembers of a tenant: its permanent id, and which claims that roles come from it has ever sent."""
-
-    id: UUID
-    claims_seen: frozenset[str] = frozenset()
+from samljit.store import Transaction
 
 
 class SqlStore:
@@ -98,36 +88,6 @@ class SqlStore:
                 session.execute(seen, bind_arguments=self._bind)
             session.commit()
             return bool(result.rowcount == 1)  # type: ignore[attr-defined]
-
-    # --- tenants and housekeeping -------------------------------------------------------------------------------------
-
-    def get_tenant_id(self, slug: str, *, now: datetime) -> UUID:
-        """The permanent id of a tenant, made when first asked for."""
-        return self.get_tenant_state(slug, now=now).id
-
-    def get_tenant_state(self, slug: str, *, now: datetime) -> TenantState:
-        """What the database remembers of a tenant, made when first asked for."""
-        found = self._find_tenant_state(slug)
-        if found is not None:
-            return found
-        try:
-            with self._session() as session:
-                values = {"id": str(uuid4()), "slug": slug, "created_at": to_database(now)}
-                session.execute(sa.insert(self._tables.tenant_state).values(**values), bind_arguments=self._bind)
-                session.commit()
-        except WriteConflict:
-            pass  # another worker was faster: what it wrote is read below
-        made = self._find_tenant_state(slug)
-        if made is None:
-            raise Unavailable("tenant state could not be written")
-        return made
-
-    def _find_tenant_state(self, slug: str) -> TenantState | None:
-        table = self._tables.tenant_state
-        query = sa.select(table.c.id, table.c.claims_seen).where(table.c.slug == slug)
-        with self._session() as session:
-            row = session.execute(query, bind_arguments=self._bind).first()
-        return None if row is None else TenantState(UUID(row.id), frozenset(row.claims_seen))
 
     # --- for the host -------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ class Tables:
     user: sa.Table
     user_key: sa.Column[Any]
     tenant_state: sa.Table
+    tenant: sa.Table
+    domain: sa.Table
     identity: sa.Table
     role_grant: sa.Table
     assertion: sa.Table
@@ -65,25 +67,7 @@ def make_tables(mapper: Mapper[Any]) -> Tables:
 
 def _build(user: sa.Table, user_key: sa.Column[Any]) -> Tables:
     metadata = user.metadata
-    tenant_state = sa.Table(
-        "samljit_tenant_state",
-        metadata,
-        sa.Column("id", sa.String(36), primary_key=True),
-        sa.Column("slug", sa.String(63), nullable=False),
-        sa.Column("created_at", _TIME, nullable=False),
-        sa.Column("claims_seen", sa.JSON, nullable=False, default=list),
-        # the last good metadata of the IdP where the tenant names an address of it, and the hash by which what was made of it is kept
-        sa.Column("metadata", _LONG_TEXT),
-        sa.Column("metadata_hash", sa.String(64)),
-        sa.Column("metadata_url", sa.Text),
-        sa.Column("metadata_at", _TIME),
-        sa.Column("metadata_tried_at", _TIME),
-        sa.Column("metadata_error", sa.String(255)),
-        # the last warning that the tenant's certificates expire
-        sa.Column("warned_certificate", sa.String(64)),
-        sa.Column("warned_days", sa.Integer),
-        sa.UniqueConstraint("slug", name="uq_samljit_tenant_state_slug"),
-    )
+    tenant_state = _tenant_state_table(metadata)
     identity = sa.Table(
         "samljit_identity",
         metadata,
@@ -125,8 +109,63 @@ def _build(user: sa.Table, user_key: sa.Column[Any]) -> Tables:
     )
     attempt = _attempt_table(metadata, tenant_state, user_key)
     _forget_deleted_users(user, user_key, identity, role_grant, attempt)
+    tenant, domain = _tenant_table(metadata, tenant_state), _domain_table(metadata, tenant_state)
     audit = _audit_table(metadata, tenant_state)
-    return Tables(user, user_key, tenant_state, identity, role_grant, assertion, attempt, audit)
+    return Tables(user, user_key, tenant_state, tenant, domain, identity, role_grant, assertion, attempt, audit)
+
+
+def _tenant_state_table(metadata: sa.MetaData) -> sa.Table:
+    """One row for each tenant of either source: its permanent id, and what was learnt about it while the app ran."""
+    return sa.Table(
+        "samljit_tenant_state",
+        metadata,
+        sa.Column("id", sa.String(36), primary_key=True),
+        sa.Column("slug", sa.String(63), nullable=False),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.Column("claims_seen", sa.JSON, nullable=False, default=list),
+        # where the tenant names an address of its IdP's metadata: the last good document, and the hash that what is made of it is kept by
+        sa.Column("metadata", _LONG_TEXT),
+        sa.Column("metadata_url", sa.Text),
+        sa.Column("metadata_hash", sa.String(64)),
+        sa.Column("metadata_at", _TIME),
+        sa.Column("metadata_tried_at", _TIME),
+        sa.Column("metadata_error", sa.String(255)),
+        # the last warning that the tenant's certificates expire
+        sa.Column("warned_certificate", sa.String(64)),
+        sa.Column("warned_days", sa.Integer),
+        sa.UniqueConstraint("slug", name="uq_samljit_tenant_state_slug"),
+    )
+
+
+def _tenant_table(metadata: sa.MetaData, tenant_state: sa.Table) -> sa.Table:
+    """The tenants that live in the database. `live` is the document that sign-ins go by, `draft` the keys of it that are to change."""
+    return sa.Table(
+        "samljit_tenant",
+        metadata,
+        sa.Column(
+            "tenant_id",
+            sa.String(36),
+            sa.ForeignKey(tenant_state.c.id, name="fk_samljit_tenant_state"),
+            primary_key=True,
+        ),
+        sa.Column("live", sa.JSON, nullable=False),
+        sa.Column("revision", sa.Integer, nullable=False),
+        sa.Column("draft", sa.JSON(none_as_null=True)),
+        sa.Column("draft_revision", sa.Integer, nullable=False),
+        sa.Column("tested_revision", sa.Integer),
+        sa.Column("last_test", sa.JSON(none_as_null=True)),
+        sa.Column("updated_at", _TIME, nullable=False),
+    )
+
+
+def _domain_table(metadata: sa.MetaData, tenant_state: sa.Table) -> sa.Table:
+    """Which tenant of the database has proved which e-mail domain: a domain has one owner, whoever writes at the same time."""
+    return sa.Table(
+        "samljit_domain",
+        metadata,
+        sa.Column("domain", sa.String(253), primary_key=True),
+        _tenant_column(tenant_state, "domain"),
+    )
 
 
 def _attempt_table(metadata: sa.MetaData, tenant_state: sa.Table, user_key: sa.Column[Any]) -> sa.Table:

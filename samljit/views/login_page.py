@@ -36,7 +36,7 @@ def login_page() -> Response:
 def _show() -> Response:
     if elsewhere := own_host_url("samljit.login_page"):
         return see_other(elsewhere)
-    if slug := mounted().find_only_slug():
+    if slug := mounted().directory.find_only_slug():
         kept: dict[str, Any] = {name: request.args[name] for name in ("next", "force", "login_hint") if name in request.args}
         return see_other(url_for("samljit.login", tenant=slug, **kept))
     hint = request.args.get("login_hint", "")
@@ -49,7 +49,7 @@ def _answer() -> Response:
     wish = Wish(request.form.get("next"), force=request.form.get("force") == "1", login_hint=email)
     if not (_is_plain(email) and local and domain):
         return _ask(wish, error=_NO_ADDRESS)
-    tenant = mounted().find_by_domain(domain)
+    tenant = mounted().directory.find_by_domain(domain, now=utc_now())
     if tenant is None:
         return _ask(wish, error=_UNKNOWN)
 

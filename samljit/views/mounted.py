@@ -17,8 +17,8 @@ from flask import Flask, Request, Response, after_this_request, current_app
 from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy.orm import Session, scoped_session
 
-from samljit.errors import ConfigError, Problem, Reason, SignInRefused
-from samljit.mapping.mail import domain_key
+from samljit.directory import Directory
+from samljit.errors import ConfigError, Problem
 from samljit.model import Assertion, Tenant, Transform, UserShape
 from samljit.saml.encryption import read_keys
 from samljit.saml.request import RequestIds
@@ -53,7 +53,7 @@ class Secrets:
 
 @dataclass(frozen=True)
 class Mounted:
-    """One SamlJit in one app. `tenants` are those of the settings, by slug, without the permanent id that the database gives them.
+    """One SamlJit in one app.
 
     `base_template` is the document around our pages, None for our own; `gettext` and `locale` are the host's, see `views.words`.
     `source` is where `settings` were read from; `factory` makes sessions of our own, apart from `host_session`.
@@ -61,7 +61,7 @@ class Mounted:
 
     base_url: str
     url_prefix: str
-    tenants: Mapping[str, Tenant]
+    directory: Directory
     store: SqlStore
     users: HostUsers
     shape: UserShape
@@ -83,28 +83,6 @@ class Mounted:
     @property
     def is_https(self) -> bool:
         return self.base_url.startswith("https:")
-
-    def find_template(self, slug: str) -> Tenant:
-        """The tenant as configured, without its permanent id: no database is asked. Raises: SignInRefused (tenant_unknown)."""
-        tenant = self.tenants.get(slug)
-        if tenant is None:
-            raise SignInRefused(Reason.TENANT_UNKNOWN)
-        return tenant
-
-    def find_by_domain(self, domain: str) -> Tenant | None:
-        """The tenant, as configured, that proved this e-mail domain."""
-        key = domain_key(domain)
-        return next((tenant for tenant in self.tenants.values() if key in tenant.domains), None)
-
-    def find_only_slug(self) -> str | None:
-        """The slug of the one tenant that there is; None where there are more, or none."""
-        return next(iter(self.tenants)) if len(self.tenants) == 1 else None
-
-    def get_tenant(self, slug: str, *, now: datetime) -> Tenant:
-        """The tenant with its permanent id. Raises: SignInRefused (tenant_unknown); store.Unavailable."""
-        template = self.find_template(slug)
-        state = self.store.get_tenant_state(slug, now=now)
-        return replace(template, id=state.id, claims_seen=state.claims_seen)
 
     def shape_for(self, tenant: Tenant) -> UserShape:
         """The shape to plan with: the columns that name the tenant are nobody's to map."""

@@ -75,8 +75,8 @@ def sign_in_step(stage: Stage) -> Callable[[View], Callable[[str], Response]]:
             step = Step(stage, utc_now())
             error: SamlJitError
             try:
-                step.tenant = mounted().find_template(tenant)  # the log and the page name it also without a database
-                step.tenant = mounted().get_tenant(tenant, now=step.now)
+                step.tenant = mounted().directory.find_known(tenant)  # the log and the page name it also without a database
+                step.tenant = mounted().directory.get(tenant, now=step.now)
                 _check_open(step)
                 return view(step)
             except Unavailable as lost:

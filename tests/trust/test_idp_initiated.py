@@ -189,8 +189,8 @@ def test_21_a_sign_in_that_began_here_still_needs_its_browser(open_host: Host) -
 def test_21_switched_off_before_finish_it_is_refused(open_host: Host) -> None:
     browser = waiting(open_host)
     mount = open_host.app.extensions["samljit"]
-    closed = {"contoso": replace(mount.tenants["contoso"], allow_idp_initiated=False)}
-    open_host.app.extensions["samljit"] = replace(mount, tenants=closed)
+    closed = {"contoso": replace(mount.directory.of_settings["contoso"], allow_idp_initiated=False)}
+    mount.directory.of_settings = closed
     assert browser.follow_refresh().status == 403
     assert (open_host.reasons(), browser.get(f"{ORIGIN}/").text) == (["browser_mismatch"], "nobody")
 

@@ -1,0 +1,185 @@
+"""Which tenants there are, as of now: those of the settings, and those that live in the database, each made once per revision.
+
+A tenant is looked up in one statement. That tells its permanent id and the revision of its documents, so a change is in effect on every
+worker at once; what has been made of a revision is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import chain
+from threading import Lock
+from typing import Any
+
+from samljit.errors import Problem, Reason, SignInRefused
+from samljit.mapping.mail import domain_key
+from samljit.mapping.problems import path_to
+from samljit.model import Tenant, Transform, UserShape
+from samljit.settings.document import SLUG_PATTERN
+from samljit.settings.read import Settings
+from samljit.settings.stored import normal_document
+from samljit.sql.tenants import SqlTenants, TenantRow
+from samljit.tenants import Fetched, build_stored_tenant, with_fetched
+
+log = logging.getLogger("samljit")
+
+MOST_KEPT = 2000  # tenants of the database; a made mapping takes some tens of KiB
+_LONGEST_DOMAIN = 253
+_SLUG = re.compile(SLUG_PATTERN)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A tenant as made of one revision of its documents; None where nothing can be made of them."""
+
+    revision: int | None
+    metadata_hash: str | None
+    tenant: Tenant | None
+
+
+class Directory:
+    """The tenants of one app. `of_settings` are those of the settings by slug, without what only the database knows of them."""
+
+    def __init__(
+        self,
+        of_settings: Mapping[str, Tenant],
+        *,
+        settings: Settings,
+        shape: UserShape,
+        transforms: Mapping[str, Transform],
+        rows: SqlTenants,
+    ) -> None:
+        self.of_settings = of_settings
+        self.rows = rows
+        self._settings, self._shape, self._transforms = settings, shape, transforms
+        self._made: OrderedDict[str, _Made] = OrderedDict()
+        self._lock = Lock()
+
+    # --- one tenant ---------------------------------------------------------------------------------------------------
+
+    def get(self, slug: str, *, now: datetime) -> Tenant:
+        """The tenant as it is now. Raises: SignInRefused (tenant_unknown, tenant_misconfigured); store.Unavailable."""
+        row = self._find_row(slug, now=now)
+        if row is None:
+            raise SignInRefused(Reason.TENANT_UNKNOWN)
+        tenant = self._make(row, now=now)
+        if tenant is None:
+            raise SignInRefused(Reason.TENANT_MISCONFIGURED, f"revision {row.revision}")
+        return replace(tenant, id=row.id, claims_seen=row.claims_seen)
+
+    def find(self, slug: str, *, now: datetime) -> Tenant | None:
+        """The tenant as it is now, None where there is none that can be used. Raises: store.Unavailable."""
+        try:
+            return self.get(slug, now=now)
+        except SignInRefused:
+            return None
+
+    def look_up(self, slug: str, *, now: datetime) -> Tenant | None:
+        """The same, but nothing is written: a tenant of the settings that has never been used has no permanent id."""
+        row = self.rows.find(slug) if _SLUG.fullmatch(slug) else None
+        template = self.of_settings.get(slug)
+        if row is None:
+            return template
+        if template is None and row.revision is None:
+            return None
+        tenant = self._make(row, now=now)
+        return None if tenant is None else replace(tenant, id=row.id, claims_seen=row.claims_seen)
+
+    def find_known(self, slug: str) -> Tenant | None:
+        """The tenant as this process has last seen it, without asking the database: good for naming it, where that is lost."""
+        tenant = self.of_settings.get(slug)
+        if tenant is not None:
+            return tenant
+        with self._lock:
+            made = self._made.get(slug)
+        return made.tenant if made else None
+
+    # --- several ------------------------------------------------------------------------------------------------------
+
+    def find_by_domain(self, domain: str, *, now: datetime) -> Tenant | None:
+        """The tenant that proved this e-mail domain, however it is written. Raises: store.Unavailable."""
+        wanted = domain_key(domain)
+        slug = self._find_owner(wanted) if wanted.isascii() and 0 < len(wanted) <= _LONGEST_DOMAIN else None
+        return self.find(slug, now=now) if slug else None
+
+    def find_only_slug(self) -> str | None:
+        """The slug of the one tenant that there is; None where there are more, or none. Raises: store.Unavailable."""
+        if len(self.of_settings) > 1:
+            return None
+        slugs = {*self.of_settings, *self.rows.find_slugs(most=2)}
+        return slugs.pop() if len(slugs) == 1 else None
+
+    def all(self, *, now: datetime) -> Iterator[Tenant]:
+        """All tenants that can be used: those of the settings first, then those of the database, by slug. Raises: store.Unavailable."""
+        stored = (tenant.slug for tenant in self.rows.all_stored() if tenant.slug not in self.of_settings)
+        for slug in chain(self.of_settings, stored):
+            tenant = self.look_up(slug, now=now)
+            if tenant is not None:
+                yield tenant
+
+    def check_stored(self, slug: str, document: Mapping[str, Any], *, now: datetime) -> tuple[Tenant | None, list[Problem]]:
+        """The tenant that a document of the database would make, and all that is wrong with the document, domains of others included.
+
+        Raises: store.Unavailable.
+        """
+        document = normal_document(document)
+        tenant, problems = build_stored_tenant(
+            slug, document, self._settings, shape=self._shape, transforms=self._transforms, now=now
+        )
+        for index, domain in enumerate(tenant.domains if tenant else ()):
+            owner = self._find_owner(domain)
+            if owner not in (None, slug):
+                place = path_to("$.domains", index)
+                problems.append(Problem(place, "domain_not_unique", f"This domain is {owner}'s.", "A domain belongs to one tenant."))
+        is_good = not any(not problem.is_warning for problem in problems)
+        return (tenant if is_good else None), problems
+
+    def _find_owner(self, domain: str) -> str | None:
+        of_settings = (slug for slug, tenant in self.of_settings.items() if domain in tenant.domains)
+        return next(of_settings, None) or self.rows.find_slug_by_domain(domain)
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _find_row(self, slug: str, *, now: datetime) -> TenantRow | None:
+        if slug in self.of_settings:
+            return self.rows.get_or_make(slug, now=now)
+        row = self.rows.find(slug) if _SLUG.fullmatch(slug) else None
+        return row if row is not None and row.revision is not None else None
+
+    def _make(self, row: TenantRow, *, now: datetime) -> Tenant | None:
+        template = self.of_settings.get(row.slug)
+        if template is not None and template.metadata_source is None:
+            return template
+        revision = None if template is not None else row.revision
+        with self._lock:
+            made = self._made.get(row.slug)
+            if made is not None and (made.revision, made.metadata_hash) == (revision, row.metadata_hash):
+                self._made.move_to_end(row.slug)
+                return made.tenant
+        tenant = template or self._build(row.slug, now=now)
+        if tenant is not None and tenant.metadata_source is not None:
+            found = self.rows.find_metadata(row.id)
+            fetched = Fetched(*found) if found else None
+            tenant = with_fetched(tenant, fetched, base_url=self._settings.base_url, now=now)
+        with self._lock:
+            self._made[row.slug] = _Made(revision, row.metadata_hash, tenant)
+            while len(self._made) > MOST_KEPT:
+                self._made.popitem(last=False)
+        return tenant
+
+    def _build(self, slug: str, *, now: datetime) -> Tenant | None:
+        """The tenant as its live document has it. What is wrong with one is logged, by place and kind, without values."""
+        stored = self.rows.find_stored(slug)
+        if stored is None:
+            return None
+        tenant, problems = build_stored_tenant(
+            slug, stored.live, self._settings, shape=self._shape, transforms=self._transforms, now=now
+        )
+        for problem in problems:
+            (log.warning if problem.is_warning else log.error)("tenant %s: %s", slug, problem)
+        return tenant

@@ -1,0 +1,319 @@
+"""The tenants' rows: permanent ids for tenants of either source, and the documents of those that live in the database.
+
+Every change of a document is audited in the transaction that makes it, and is refused where somebody else has changed it meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from samljit.sql.audit import AuditAction, Author, Change, write_audit
+from samljit.sql.sessions import open_session
+from samljit.sql.tables import from_database, to_database
+from samljit.sql.users import HostUsers
+from samljit.store import Unavailable, WriteConflict
+
+Document = Mapping[str, Any]
+
+_BATCH = 500
+
+
+class SlugTaken(Exception):
+    """A tenant of this slug is there, or was once: a slug is never used again."""
+
+
+class DomainTaken(Exception):
+    """A domain that another tenant of the database has proved. `domain` and `slug` say which and whose."""
+
+    def __init__(self, domain: str, slug: str) -> None:
+        super().__init__(f"{domain} is {slug}'s")
+        self.domain, self.slug = domain, slug
+
+
+class StaleEdit(Exception):
+    """Somebody else has changed the document since it was read. Nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRow:
+    """What one look at the database tells of a tenant. What is made of its documents may be kept by all but `claims_seen`.
+
+    `revision` counts the changes of the live document; None where the tenant does not live in the database.
+    """
+
+    id: UUID
+    slug: str
+    claims_seen: frozenset[str] = frozenset()
+    metadata_hash: str | None = None
+    revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTenant:
+    """A tenant that lives in the database, whole. `draft` holds the keys of the document that are to change, None where none are.
+
+    `tested_revision` is the draft that passed a test sign-in last; `last_test` is what that test showed, claim values included.
+    """
+
+    id: UUID
+    slug: str
+    live: Document = field(repr=False)
+    revision: int
+    draft: Document | None = field(repr=False)
+    draft_revision: int
+    tested_revision: int | None
+    last_test: Document | None = field(repr=False)
+    updated_at: datetime
+
+    @property
+    def drafted(self) -> dict[str, Any]:
+        """The document as it would be with the draft made live."""
+        return patched(self.live, self.draft or {})
+
+
+def patched(document: Document, patch: Document) -> dict[str, Any]:
+    """The document with top-level keys replaced; a key whose new value is None goes."""
+    return {key: value for key, value in {**document, **patch}.items() if value is not None}
+
+
+class SqlTenants:
+    """The rows of `samljit_tenant_state`, `samljit_tenant` and `samljit_domain`. Every method may raise store.Unavailable."""
+
+    def __init__(self, *, factory: Callable[[], Session], users: HostUsers) -> None:
+        self._factory = factory
+        self._users = users
+        self._state, self._tenant, self._domain = users.tables.tenant_state, users.tables.tenant, users.tables.domain
+        self._bind = users.bind
+        state, tenant = self._state, self._tenant
+        self._rows = sa.select(state.c.id, state.c.slug, state.c.claims_seen, state.c.metadata_hash, tenant.c.revision)
+        self._rows = self._rows.select_from(state.outerjoin(tenant, tenant.c.tenant_id == state.c.id))
+        self._stored = sa.select(tenant, state.c.slug).join(state, state.c.id == tenant.c.tenant_id)
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def find(self, slug: str) -> TenantRow | None:
+        """The row of a tenant that is in use, in one statement."""
+        row = self._first(self._rows.where(self._state.c.slug == slug))
+        # MariaDB compares text without case: what was asked for is compared once more
+        return None if row is None or row.slug != slug else _row(row)
+
+    def get_or_make(self, slug: str, *, now: datetime) -> TenantRow:
+        """The row of a tenant of the settings, made when first asked for."""
+        found = self.find(slug)
+        if found is not None:
+            return found
+        try:
+            with open_session(self._factory) as session:
+                self._insert_state(session, slug, now=now)
+                session.commit()
+        except WriteConflict:
+            pass  # another worker was faster: what it wrote is read below
+        made = self.find(slug)
+        if made is None:
+            raise Unavailable("tenant state could not be written")
+        return made
+
+    def all_rows(self) -> list[TenantRow]:
+        """The rows of all tenants that were ever used, by slug."""
+        with open_session(self._factory) as session:
+            return [_row(row) for row in session.execute(self._rows.order_by(self._state.c.slug), bind_arguments=self._bind)]
+
+    def find_slug_by_domain(self, domain: str) -> str | None:
+        """The tenant of the database that proved this domain, given as `mapping.mail.domain_key` gives it."""
+        query = sa.select(self._state.c.slug).join(self._domain, self._domain.c.tenant_id == self._state.c.id)
+        row = self._first(query.where(self._domain.c.domain == domain))
+        return None if row is None else str(row.slug)
+
+    def find_slugs(self, *, most: int) -> list[str]:
+        """Slugs of tenants that live in the database, a few."""
+        query = sa.select(self._state.c.slug).join(self._tenant, self._tenant.c.tenant_id == self._state.c.id)
+        with open_session(self._factory) as session:
+            return list(session.execute(query.order_by(self._state.c.slug).limit(most), bind_arguments=self._bind).scalars())
+
+    def find_stored(self, slug: str) -> StoredTenant | None:
+        row = self._first(self._stored.where(self._state.c.slug == slug))
+        return None if row is None or row.slug != slug else _stored(row)
+
+    def all_stored(self) -> Iterator[StoredTenant]:
+        """All tenants that live in the database, by slug, read in batches."""
+        after = ""
+        while True:
+            query = self._stored.where(self._state.c.slug > after).order_by(self._state.c.slug).limit(_BATCH)
+            with open_session(self._factory) as session:
+                batch = [_stored(row) for row in session.execute(query, bind_arguments=self._bind)]
+            yield from batch
+            if len(batch) < _BATCH:
+                return
+            after = batch[-1].slug
+
+    def find_metadata(self, tenant_id: UUID) -> tuple[str, str] | None:
+        """The last good metadata of the IdP that was fetched, and the address that it came from."""
+        state = self._state
+        row = self._first(sa.select(state.c.metadata, state.c.metadata_url).where(state.c.id == str(tenant_id)))
+        return None if row is None or row.metadata is None else (row.metadata, row.metadata_url or "")
+
+    # --- changing -----------------------------------------------------------------------------------------------------
+
+    def add(self, slug: str, document: Document, *, author: Author, adopts: bool = False) -> StoredTenant:
+        """A new tenant with this live document.
+
+        With `adopts`, the id and the identities of a tenant of this slug that stood in the settings go on. Raises: SlugTaken, DomainTaken.
+        """
+        with self._changing(document, slug=slug) as session:
+            found = session.execute(self._rows.where(self._state.c.slug == slug), bind_arguments=self._bind).first()
+            if found is not None and (found.revision is not None or not adopts):
+                raise SlugTaken(slug)
+            tenant_id = UUID(found.id) if found is not None else self._insert_state(session, slug, now=author.now)
+            values = {"tenant_id": str(tenant_id), "live": dict(document), "revision": 1, "draft_revision": 0}
+            self._run(session, sa.insert(self._tenant).values(**values, updated_at=to_database(author.now)))
+            self._write_domains(session, tenant_id, document)
+            self._audit(session, AuditAction.TENANT_ADDED, tenant_id, before={}, after=document, author=author)
+        return self.get_stored(slug)
+
+    def change(self, stored: StoredTenant, patch: Document, *, author: Author, action: AuditAction) -> StoredTenant:
+        """Replaces top-level keys of the live document, at once and for every worker; None takes a key out.
+
+        Raises: StaleEdit, DomainTaken.
+        """
+        live = patched(stored.live, patch)
+        if live == stored.live:
+            return stored
+        with self._changing(live, slug=stored.slug) as session:
+            self._write_live(session, stored, live, author=author)
+            self._audit(session, action, stored.id, before=stored.live, after=live, author=author)
+        return self.get_stored(stored.slug)
+
+    def save_draft(self, stored: StoredTenant, draft: Document | None, *, author: Author) -> StoredTenant:
+        """Keeps what is to change; None drops it. What was tested before counts no more. Raises: StaleEdit."""
+        number = stored.draft_revision + 1
+        with self._changing(stored.live, slug=stored.slug) as session:
+            values = {"draft": None if draft is None else dict(draft), "draft_revision": number, "tested_revision": None}
+            self._update(session, stored, values, author=author)
+            action = AuditAction.DRAFT_DROPPED if draft is None else AuditAction.DRAFT_SAVED
+            self._audit(session, action, stored.id, before=stored.draft or {}, after=draft or {}, author=author)
+        return self.get_stored(stored.slug)
+
+    def go_live(self, stored: StoredTenant, *, author: Author) -> StoredTenant:
+        """Makes the draft the live document. Whether it may be is the caller's to ask. Raises: StaleEdit, DomainTaken."""
+        live = stored.drafted
+        with self._changing(live, slug=stored.slug) as session:
+            more = {"draft": None, "draft_revision": stored.draft_revision + 1, "tested_revision": None}
+            self._write_live(session, stored, live, author=author, **more)
+            self._audit(session, AuditAction.DRAFT_LIVE, stored.id, before=stored.live, after=live, author=author)
+        return self.get_stored(stored.slug)
+
+    def record_test(self, slug: str, result: Document, *, draft_revision: int, passed: bool) -> bool:
+        """Keeps what a test sign-in showed; whether it still is the draft that was tested."""
+        table = self._tenant
+        whose = table.c.tenant_id == sa.select(self._state.c.id).where(self._state.c.slug == slug).scalar_subquery()
+        query = sa.update(table).where(whose, table.c.draft_revision == draft_revision)
+        query = query.values(last_test=dict(result), tested_revision=draft_revision if passed else None)
+        with open_session(self._factory) as session:
+            written = self._run(session, query)
+            session.commit()
+        return written == 1
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def get_stored(self, slug: str) -> StoredTenant:
+        """Raises: LookupError where no such tenant lives in the database."""
+        found = self.find_stored(slug)
+        if found is None:
+            raise LookupError(slug)
+        return found
+
+    def _first(self, query: sa.Select[Any]) -> Any:
+        with open_session(self._factory) as session:
+            return session.execute(query, bind_arguments=self._bind).first()
+
+    def _run(self, session: Session, statement: sa.Executable) -> int:
+        return int(session.execute(statement, bind_arguments=self._bind).rowcount)  # type: ignore[attr-defined]
+
+    @contextmanager
+    def _changing(self, document: Document, *, slug: str) -> Iterator[Session]:
+        """A transaction that ends committed. Where a domain's owner stood in its way, it is named. Raises: DomainTaken."""
+        try:
+            with open_session(self._factory) as session:
+                yield session
+                session.commit()
+        except WriteConflict:
+            for domain in document.get("domains", ()):
+                owner = self.find_slug_by_domain(domain)
+                if owner is not None and owner != slug:
+                    raise DomainTaken(domain, owner) from None
+            raise
+
+    def _insert_state(self, session: Session, slug: str, *, now: datetime) -> UUID:
+        tenant_id = uuid4()
+        values = {"id": str(tenant_id), "slug": slug, "created_at": to_database(now)}
+        self._run(session, sa.insert(self._state).values(**values))
+        return tenant_id
+
+    def _write_live(self, session: Session, stored: StoredTenant, live: Document, *, author: Author, **more: Any) -> None:
+        self._update(session, stored, {"live": dict(live), "revision": stored.revision + 1, **more}, author=author)
+        if live.get("domains", []) != stored.live.get("domains", []):
+            self._run(session, sa.delete(self._domain).where(self._domain.c.tenant_id == str(stored.id)))
+            self._write_domains(session, stored.id, live)
+
+    def _update(self, session: Session, stored: StoredTenant, values: Document, *, author: Author) -> None:
+        """Writes on the very row that was read. Raises: StaleEdit."""
+        table = self._tenant
+        unchanged = (table.c.revision == stored.revision, table.c.draft_revision == stored.draft_revision)
+        query = sa.update(table).where(table.c.tenant_id == str(stored.id), *unchanged)
+        if self._run(session, query.values(**values, updated_at=to_database(author.now))) != 1:
+            raise StaleEdit(stored.slug)
+
+    def _write_domains(self, session: Session, tenant_id: UUID, document: Document) -> None:
+        rows = [{"domain": domain, "tenant_id": str(tenant_id)} for domain in document.get("domains", ())]
+        if rows:
+            session.execute(sa.insert(self._domain), rows, bind_arguments=self._bind)
+
+    def _audit(
+        self, session: Session, action: AuditAction, tenant_id: UUID, *, before: Document, after: Document, author: Author
+    ) -> None:
+        keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        old, new = ({key: _fingerprinted(document[key]) for key in keys if key in document} for document in (before, after))
+        write_audit(session, [Change(action, tenant_id, before=old, after=new)], author=author, users=self._users)
+
+
+_LONG_KEYS = ("metadata", "certificates")  # of an idp section: documents that nobody reads in a record
+
+
+def _fingerprinted(value: Any) -> Any:
+    """A value for the record: metadata and certificates as fingerprints of their text."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _fingerprint(inner) if key in _LONG_KEYS else inner for key, inner in value.items()}
+
+
+def _fingerprint(value: Any) -> Any:
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [_fingerprint(one) for one in value]
+    return f"sha256:{sha256(str(value).encode()).hexdigest()}"
+
+
+def _row(row: Any) -> TenantRow:
+    return TenantRow(UUID(row.id), row.slug, frozenset(row.claims_seen), row.metadata_hash, row.revision)
+
+
+def _stored(row: Any) -> StoredTenant:
+    return StoredTenant(
+        id=UUID(row.tenant_id),
+        slug=row.slug,
+        live=row.live,
+        revision=row.revision,
+        draft=row.draft,
+        draft_revision=row.draft_revision,
+        tested_revision=row.tested_revision,
+        last_test=row.last_test,
+        updated_at=from_database(row.updated_at),
+    )
