@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from samljit.errors import ConfigError, Reason, SamlJitError
     from samljit.extension import SamlJit
-    from samljit.signals import roles_changed, sign_in_refused, signed_in, user_created, user_updated
+    from samljit.signals import roles_changed, sign_in_refused, signed_in, signed_out, user_created, user_updated
 
 _HOME_OF = {
     "ConfigError": "errors",
@@ -22,6 +22,7 @@ _HOME_OF = {
     "roles_changed": "signals",
     "sign_in_refused": "signals",
     "signed_in": "signals",
+    "signed_out": "signals",
     "user_created": "signals",
     "user_updated": "signals",
 }
@@ -34,6 +35,7 @@ __all__ = [
     "roles_changed",
     "sign_in_refused",
     "signed_in",
+    "signed_out",
     "user_created",
     "user_updated",
 ]

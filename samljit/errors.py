@@ -36,6 +36,7 @@ class Reason(StrEnum):
     REQUEST_MALFORMED = "request_malformed"
     TOO_LARGE = "too_large"
     RATE_LIMITED = "rate_limited"
+    LOGOUT_MALFORMED = "logout_malformed"
     NOT_BASE64 = "not_base64"
     XML_MALFORMED = "xml_malformed"
     XML_FORBIDDEN = "xml_forbidden"
@@ -155,8 +156,11 @@ CATALOGUE: dict[Reason, Explanation] = {
         Fixer.OPERATOR,
         anonymous=True,
     ),
+    Reason.LOGOUT_MALFORMED: _unread(
+        "What came to the logout address is not one deflated LogoutRequest or LogoutResponse of at most 128 KiB, each parameter once."
+    ),
     Reason.NOT_BASE64: _unread("SAMLResponse is not base64."),
-    Reason.XML_MALFORMED: _unread("SAMLResponse does not hold well-formed UTF-8 XML."),
+    Reason.XML_MALFORMED: _unread("The message is not well-formed UTF-8 XML."),
     Reason.XML_FORBIDDEN: _unread("The XML holds a DOCTYPE, comment, processing instruction or CDATA section."),
     Reason.XML_LIMITS: _unread("The XML is deeper or has more elements or attributes than any sign-in needs."),
     Reason.NOT_A_RESPONSE: _unread("The document is XML, but not a SAML 2.0 Response."),
@@ -215,7 +219,7 @@ CATALOGUE: dict[Reason, Explanation] = {
         card=Card.SET_UP,
     ),
     Reason.DESTINATION_MISMATCH: _setup(
-        "The Response's Destination is not our Reply URL. In Entra: Basic SAML Configuration, Reply URL.",
+        "The Response's Destination is not our Reply URL, or a logout message's not our Logout Url. In Entra: Basic SAML Configuration.",
         card=Card.BASIC,
     ),
     Reason.RECIPIENT_MISMATCH: _setup(
@@ -272,7 +276,8 @@ CATALOGUE: dict[Reason, Explanation] = {
     ),
     Reason.REPLAYED: _person(
         situations.USED_ALREADY,
-        "The same assertion, or a second one for the same request, was posted again: a reload, the back button, or a replay.",
+        "The same assertion, a second one for the same request, or the same LogoutRequest came again: a reload, the back button, or a "
+        "replay.",
     ),
     Reason.SUBJECT_MISSING: _setup(
         "The claim that identifies people (identity.source of the mapping) is missing, blank, repeated or not in its form.",
@@ -450,6 +455,10 @@ class AssertionRejected(SamlJitError):
 
 class ProvisioningRefused(SamlJitError):
     """A genuine assertion whose person may not be created, updated or signed in."""
+
+
+class LogoutRejected(SamlJitError):
+    """What came to the single logout service is no message that this tenant's IdP made for us, now. Nothing was signed out."""
 
 
 class SignInRefused(SamlJitError):

@@ -22,6 +22,7 @@ from samljit.mapping.aliases import short_name
 from samljit.model import SyncMode, Tenant, Transform
 from samljit.provision.plan import claims_for
 from samljit.settings.read import read_settings
+from samljit.sql.idp_sessions import IdpSessions
 from samljit.sql.sessions import session_factory
 from samljit.sql.store import SqlStore
 from samljit.sql.tenants import SqlTenants
@@ -30,6 +31,7 @@ from samljit.tenants import build_tenants
 from samljit.views.blueprint import make_blueprint
 from samljit.views.mounted import AcceptAssertion, Gettext, Locale, Mounted, RateLimit, mounted, secrets_of, utc_now
 from samljit.views.sessions import SESSION_KEY, end_expired_session
+from samljit.views.watch import SessionWatch
 
 log = logging.getLogger("samljit")
 
@@ -56,7 +58,8 @@ class SamlJit:
     names (a JSON or array column, a property, an association proxy), which is kept in step with the roles that the mapping grants.
     `transforms` are functions of the host that mapping documents may name: text in, list of texts out. `accept_assertion` is asked
     with the tenant and each genuine assertion whether it is good enough (its `authn_context`, its claims); `rate_limit` with each
-    POST to the ACS, before its body is read. What is not True refuses.
+    POST to the ACS, before its body is read. What is not True refuses. With `ends_sessions` every session is looked up now and then, and
+    one that has ended elsewhere ends here too: by a signed LogoutRequest of the IdP, or by signing out of a copy of it.
     `base_template` names a template of the host to be the document around our pages; it has the blocks `title`, `head` and `content`.
     `gettext` is asked first for each text of them, and `locale` for the language; without it the browser says.
     Samljit's tables are made in the class's MetaData here, so that `create_all` and Alembic see them. Raises: ConfigError.
@@ -78,6 +81,7 @@ class SamlJit:
         base_template: str | None = None,
         gettext: Gettext | None = None,
         locale: Locale | None = None,
+        ends_sessions: bool = False,
     ) -> None:
         self._session = session
         self._factory = session_factory(session)
@@ -85,6 +89,7 @@ class SamlJit:
         self._accept_assertion = accept_assertion
         self._rate_limit = rate_limit
         self._base_template, self._gettext, self._locale = base_template, gettext, locale
+        self._ends_sessions = ends_sessions
         self._users = inspect_users(
             user_model,
             email_field=email_field,
@@ -120,11 +125,13 @@ class SamlJit:
             transforms=self._transforms,
             rows=SqlTenants(factory=self._factory, users=self._users),
         )
+        sessions = IdpSessions(factory=self._factory, users=self._users)
         app.extensions["samljit"] = Mounted(
             base_url=settings.base_url,
             url_prefix=settings.url_prefix,
             directory=directory,
             store=SqlStore(factory=self._factory, users=self._users),
+            sessions=sessions,
             users=self._users,
             shape=shape,
             host_session=self._session,
@@ -134,6 +141,7 @@ class SamlJit:
             transforms=self._transforms,
             factory=self._factory,
             rate_limit=self._rate_limit,
+            watch=SessionWatch(sessions) if self._ends_sessions else None,
             accept_assertion=self._accept_assertion,
             base_template=self._base_template,
             gettext=self._gettext,

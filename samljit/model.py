@@ -50,6 +50,7 @@ class IdentityProvider:
     sso_url: str
     certificates: tuple[Certificate, ...]
     slo_url: str | None = None
+    slo_response_url: str | None = None  # where answers go, if not to slo_url (SAML metadata 2.2.2)
     valid_until: datetime | None = None
 
     def is_usable(self, now: datetime) -> bool:
@@ -115,6 +116,7 @@ class Tenant:
 class Purpose(StrEnum):
     SIGN_IN = "sign_in"
     TEST = "test"
+    LOGOUT = "logout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,12 @@ class PendingRequest:
 
 @dataclass(frozen=True, slots=True)
 class NameId:
+    """A NameID with what a sign-out must repeat of it (SAML core 3.7.3.1); the qualifiers are kept out of every decision."""
+
     value: str = field(repr=False)
     format: str | None = None
+    name_qualifier: str | None = None
+    sp_name_qualifier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +161,19 @@ class Assertion:
     session_not_on_or_after: datetime | None = None
     authn_context: str | None = None
     certificate_fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IdpSession:
+    """A sign-in as the IdP knows it, and so what a sign-out there must name. `reference` is that of the attempt which began it."""
+
+    reference: str
+    tenant_id: UUID
+    user_id: Any
+    name_id: NameId
+    session_index: str | None
+    began_at: datetime
+    ended_at: datetime | None = None
 
 
 # --- what a mapping is ------------------------------------------------------------------------------------------------

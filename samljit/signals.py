@@ -6,6 +6,7 @@
 | `user_updated` | a sign-in changed a user | the same |
 | `roles_changed` | a sign-in granted or revoked roles | `user_id, tenant, reference, granted, revoked` (tuples of names) |
 | `signed_in` | the session began | `user_id, tenant, reference, outcome` (`samljit.model.Outcome`: create, update or unchanged) |
+| `signed_out` | a session that a sign-in began has ended | `user_id, tenant, reference, by` ("person", "idp") |
 | `sign_in_refused` | a sign-in was refused | `reason (Reason), tenant (slug or None), reference` |
 
 `decisions` are `samljit.model.FieldDecision`, with old and new values: keep them out of logs.
@@ -21,4 +22,5 @@ user_created = _signals.signal("samljit.user_created")
 user_updated = _signals.signal("samljit.user_updated")
 roles_changed = _signals.signal("samljit.roles_changed")
 signed_in = _signals.signal("samljit.signed_in")
+signed_out = _signals.signal("samljit.signed_out")
 sign_in_refused = _signals.signal("samljit.sign_in_refused")

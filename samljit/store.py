@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from samljit.model import Attempt, EmailHolder, ExistingUser, Subject, Tenant
+from samljit.model import Attempt, EmailHolder, ExistingUser, IdpSession, Subject, Tenant
 
 
 class Replayed(Exception):
@@ -70,6 +70,9 @@ class Transaction(Protocol):
 
     def add_attempt(self, attempt: Attempt) -> None:
         """Writes the log row of this sign-in, in the same transaction."""
+
+    def begin_session(self, session: IdpSession) -> None:
+        """Remembers what a sign-out at the IdP must name of this sign-in."""
 
 
 class Store(Protocol):

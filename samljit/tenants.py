@@ -139,7 +139,7 @@ def _read_idp(tenant: TenantSettings, scene: _Scene) -> tuple[IdentityProvider |
         idp, problems = _read_typed(tenant.idp, now=scene.now)
     else:
         return None, []
-    base_url, urls = scene.settings.base_url, (idp.sso_url, idp.slo_url) if idp else ()
+    base_url, urls = scene.settings.base_url, (idp.sso_url, idp.slo_url, idp.slo_response_url) if idp else ()
     problems = [*problems, *check_endpoints(urls, path=path, preset=tenant.preset, base_url=base_url)]
     return idp, [*problems, *_wrong_directory(tenant, idp, path=path)]
 

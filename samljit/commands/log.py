@@ -91,7 +91,10 @@ def attempt_json(attempt: Attempt, *, tenant: str | None) -> dict[str, Any]:
 @json_option
 @in_app
 def prune(*, days: int | None, batch: int, as_json: bool) -> None:
-    """Delete attempts that are older than they are to be kept, and used assertions that have expired. Users are never touched."""
+    """Delete attempts that are older than they are to be kept, used messages that have expired, and sessions that are over.
+
+    Users are never touched.
+    """
     mount, now = mounted(), utc_now()
     kept = days or mount.settings.attempt_days
     sign_ins = the_log(mount)
@@ -100,7 +103,8 @@ def prune(*, days: int | None, batch: int, as_json: bool) -> None:
     if as_json:
         print_json({"days": kept, **deleted})
     else:
-        click.echo(f"Deleted {deleted['attempts']} attempts older than {kept} days and {deleted['assertions']} expired assertions.")
+        click.echo(f"Deleted {deleted['attempts']} attempts older than {kept} days, {deleted['assertions']} expired assertions and")
+        click.echo(f"{deleted['sessions']} sessions that are over.")
 
 
 def _delete(sign_ins: SqlLog, expired: Expired, *, batch: int) -> int:

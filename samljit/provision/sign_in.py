@@ -9,7 +9,21 @@ from typing import Any
 
 from samljit.errors import ProvisioningRefused, Reason
 from samljit.mapping.text import clean
-from samljit.model import Assertion, Attempt, EmailHolder, ExistingUser, Match, NameId, Outcome, Plan, Stage, Subject, Tenant, UserShape
+from samljit.model import (
+    Assertion,
+    Attempt,
+    EmailHolder,
+    ExistingUser,
+    IdpSession,
+    Match,
+    NameId,
+    Outcome,
+    Plan,
+    Stage,
+    Subject,
+    Tenant,
+    UserShape,
+)
 from samljit.provision.plan import claimed_address, plan_sign_in
 from samljit.provision.policy import Situation, situation_of
 from samljit.provision.subject import subject_of
@@ -123,6 +137,8 @@ def _run(store: Store, job: _Job, *, reference: str) -> SignIn:
             user_id = _apply(transaction, job, plan=plan, user=user)
             attempt = _log_row(job, plan, user_id=user_id, reference=reference)
             transaction.add_attempt(attempt)
+            if plan.is_active:
+                transaction.begin_session(_session(job, attempt))
             return SignIn(attempt, user_id, plan)
     except WriteConflict as conflict:
         raise _NotWritten(plan, user_id=user.id if user else None, cause=str(conflict)) from None
@@ -216,6 +232,11 @@ def _log_row(job: _Job, plan: Plan, *, user_id: Any, reference: str) -> Attempt:
         browser=job.browser,
         session_ends_at=job.assertion.session_not_on_or_after,
     )
+
+
+def _session(job: _Job, attempt: Attempt) -> IdpSession:
+    assertion = job.assertion
+    return IdpSession(attempt.reference, job.tenant.id, attempt.user_id, assertion.name_id, assertion.session_index, began_at=job.now)
 
 
 def _name_conflict(store: Store, job: _Job, void: _NotWritten) -> ProvisioningRefused:

@@ -166,7 +166,7 @@ def read_response(root: _Element) -> UnverifiedResponse:
     carriers = [root] if assertion is None else [root, assertion]
     if any(element.get("Version") != "2.0" for element in carriers):
         raise AssertionRejected(Reason.VERSION_UNSUPPORTED)
-    _check_ids([element.get("ID") for element in carriers])
+    check_ids([element.get("ID") for element in carriers])
     return UnverifiedResponse(
         root=root,
         assertion=assertion,
@@ -176,7 +176,8 @@ def read_response(root: _Element) -> UnverifiedResponse:
     )
 
 
-def _check_ids(ids: list[str | None]) -> None:
+def check_ids(ids: list[str | None]) -> None:
+    """IDs that are names, and no two alike. Raises: AssertionRejected (shape_unexpected)."""
     for value in ids:
         if value is None or len(value) > MAX_ID or not _NCNAME.fullmatch(value):
             raise AssertionRejected(Reason.SHAPE_UNEXPECTED, "ID missing or not an NCName")

@@ -85,6 +85,7 @@ def _read(
     if sso_url is None and not problems:
         message = "The IdP offers no SingleSignOnService with the HTTP-Redirect binding."
         problems.append(Problem(path, "endpoint_missing", message, _DOWNLOAD))
+    answers_to = _response_location(role, slo_url)
     certificates, unreadable = _signing_certificates(role)
     usable, found = usable_certificates(certificates, path=path, now=now)
     if unreadable:
@@ -93,7 +94,8 @@ def _read(
     problems += found
     if sso_url is None or any(not problem.is_warning for problem in problems):
         return None, problems
-    return IdentityProvider(entity_id, sso_url, usable, slo_url, valid_until), problems
+    idp = IdentityProvider(entity_id, sso_url, usable, slo_url=slo_url, slo_response_url=answers_to, valid_until=valid_until)
+    return idp, problems
 
 
 def _parse(xml: bytes) -> etree._Element:
@@ -175,6 +177,13 @@ def _redirect_endpoint(role: etree._Element, name: str, *, path: str, problems: 
         problems.append(Problem(path, "several_endpoints", message, _DOWNLOAD))
         return None
     return next(iter(locations), "") or None
+
+
+def _response_location(role: etree._Element, slo_url: str | None) -> str | None:
+    """Where answers of ours to a LogoutRequest go, if the IdP says that they go elsewhere (SAML metadata 2.2.2)."""
+    services = role.findall(md("SingleLogoutService"))
+    found = {one.get("ResponseLocation", "").strip() for one in services if one.get("Binding") == HTTP_REDIRECT} if slo_url else set()
+    return next(iter(found), "") or None if len(found) == 1 else None
 
 
 def _signing_certificates(role: etree._Element) -> tuple[list[Certificate], int]:

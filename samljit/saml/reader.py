@@ -92,7 +92,9 @@ def read_assertion(canonical: bytes) -> SignedAssertion:
 
 def _read_name_id(subject: _Element) -> NameId | None:
     found = subject.find(_NAME_ID)
-    return None if found is None else NameId(found.text or "", found.get("Format"))
+    if found is None:
+        return None
+    return NameId(found.text or "", found.get("Format"), found.get("NameQualifier"), found.get("SPNameQualifier"))
 
 
 def _read_confirmation(element: _Element) -> Confirmation:

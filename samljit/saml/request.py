@@ -21,7 +21,9 @@ from samljit.saml.redirect import redirect_to
 REQUEST_LIFETIME = timedelta(minutes=15)
 
 _VERSION = 1
-_FORCE, _TEST = 1, 2
+_FORCE = 1
+_PURPOSES = {Purpose.SIGN_IN: 0, Purpose.TEST: 2, Purpose.LOGOUT: 8}  # bits of the flags; a request has one
+_PURPOSE_BITS = 2 | 8
 _HEAD = struct.Struct(">BBIQ16s")  # version, flags, draft revision, seconds, nonce
 _MAC_BYTES = 16
 
@@ -51,7 +53,7 @@ class RequestIds:
         """A new request. Its ID starts with a letter, as Entra demands (Entra: single-sign-on-saml-protocol)."""
         issued_at = now.replace(microsecond=0)
         nonce = secrets.token_bytes(16)
-        flags = (_FORCE if force_authn else 0) | (_TEST if purpose is Purpose.TEST else 0)
+        flags = (_FORCE if force_authn else 0) | _PURPOSES[purpose]
         head = _HEAD.pack(_VERSION, flags, draft_revision, int(issued_at.timestamp()), nonce)
         return PendingRequest(
             id="id" + (head + _mac(self._keys[0], tenant_id, head)).hex(),
@@ -85,13 +87,14 @@ class RequestIds:
         if unverified_id != "id" + raw.hex():  # one spelling only: fromhex reads capitals and blanks too
             return None
         version, flags, draft_revision, seconds, nonce = _HEAD.unpack(head)
-        if version != _VERSION:
+        purpose = next((one for one, bits in _PURPOSES.items() if bits == flags & _PURPOSE_BITS), None)
+        if version != _VERSION or purpose is None:
             return None
         return PendingRequest(
             id=unverified_id,
             nonce=nonce.hex(),
             issued_at=datetime.fromtimestamp(seconds, tz=UTC),
-            purpose=Purpose.TEST if flags & _TEST else Purpose.SIGN_IN,
+            purpose=purpose,
             draft_revision=draft_revision,
             force_authn=bool(flags & _FORCE),
         )

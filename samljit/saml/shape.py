@@ -1,4 +1,4 @@
-"""The one shape of a SAML response that may go on, as a table. What is not described here is refused (trust: 3, 4, 5, 7).
+"""The one shape of each SAML message that may go on, as a table. What is not described here is refused (trust: 3, 4, 5, 7, 52).
 
 Checked on the parsed tree before any cryptography, transform or schema is touched. Reading it top to bottom is reading the answer
 to "what do we accept?".
@@ -241,6 +241,16 @@ RESPONSE = Shape(
         _one(samlp("Status"), STATUS),
         (Child(saml("Assertion"), ASSERTION), Child(saml("EncryptedAssertion"), ENCRYPTED_ASSERTION)),
     ),
+)
+
+# SAML core 3.7. By HTTP-Redirect the signature is in the address, and none may be in the message (bindings 3.4.4.1)
+LOGOUT_REQUEST = Shape(
+    _attributes("ID Version IssueInstant Destination Consent Reason NotOnOrAfter"),
+    (_one(saml("Issuer"), ISSUER), _one(saml("NameID"), ISSUER), _many(samlp("SessionIndex"), Shape(text=True, longest=1024), most=32)),
+)
+LOGOUT_RESPONSE = Shape(
+    _attributes("ID Version IssueInstant Destination Consent InResponseTo"),
+    (_one(saml("Issuer"), ISSUER), _one(samlp("Status"), STATUS)),
 )
 
 

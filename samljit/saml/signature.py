@@ -134,7 +134,7 @@ def _check_presence(response: UnverifiedResponse, require: RequireSignature) -> 
 
 def _verify(signature: _Element, element: _Element, trust: Trust) -> SignedContent:
     parts = _take_apart(signature, element)
-    signer = _find_signer(parts, trust)
+    signer = find_signer(parts.signature, parts.signed_info, algorithm=parts.signature_hash, trust=trust)
     canonical = _canonical_without(signature, element, parts.prefixes)
     if not hmac.compare_digest(hashlib.new(parts.digest_name, canonical).digest(), parts.digest):
         raise AssertionRejected(Reason.SIGNATURE_INVALID, "digest")
@@ -184,15 +184,16 @@ def _decode(element: _Element) -> bytes:
         raise AssertionRejected(Reason.SIGNATURE_SHAPE, "not base64") from None
 
 
-def _find_signer(parts: _Parts, trust: Trust) -> TrustedKey:
-    """The configured key that verifies. The certificate inside the message is never looked at (trust: 7).
+def find_signer(signature: bytes, octets: bytes, *, algorithm: hashes.HashAlgorithm, trust: Trust) -> TrustedKey:
+    """The configured key whose RSA signature over `octets` this is. The certificate inside the message is never looked at (trust: 7).
 
     Entra's gallery validation demands that an expired certificate fails (Entra: validate-saml-single-sign-on-app-gallery).
+    Raises: AssertionRejected (signature_invalid, certificate_expired).
     """
     out_of_date: TrustedKey | None = None
     for trusted in trust.keys:
         try:
-            trusted.key.verify(parts.signature, parts.signed_info, _PADDING, parts.signature_hash)
+            trusted.key.verify(signature, octets, _PADDING, algorithm)
         except InvalidSignature:
             continue
         if trust.accept_expired or trusted.certificate.is_in_date(trust.now):

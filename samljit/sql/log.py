@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from samljit.errors import Reason
 from samljit.model import Attempt
 from samljit.sql.attempts import read_attempt
+from samljit.sql.idp_sessions import over
 from samljit.sql.sessions import open_session
 from samljit.sql.tables import to_database
 from samljit.sql.users import HostUsers
@@ -63,19 +64,21 @@ class SqlLog:
         with open_session(self._factory) as session:
             return [read_attempt(row) for row in session.execute(statement, bind_arguments=self._bind)]
 
-    def find_expired(self, *, attempts_before: datetime, now: datetime) -> tuple[Expired, Expired]:
-        """The attempts older than that moment, and the consumed assertions that could no longer be accepted anyway."""
-        attempt, assertion = self._tables.attempt, self._tables.assertion
+    def find_expired(self, *, attempts_before: datetime, now: datetime) -> tuple[Expired, ...]:
+        """The attempts older than that moment, the consumed messages that could no longer be accepted anyway, and the sessions that
+        ended more than a day ago or began more than 90 days ago."""
+        attempt, assertion, session_ = self._tables.attempt, self._tables.assertion, self._tables.session
         conditions = (
             ("attempts", attempt, attempt.c.at < to_database(attempts_before)),
             ("assertions", assertion, assertion.c.expires_at < to_database(now)),
+            ("sessions", session_, over(session_, now)),
         )
         with open_session(self._factory) as session:
             found = []
             for name, table, condition in conditions:
                 count = sa.select(sa.func.count()).select_from(table).where(condition)
                 found.append(Expired(name, session.execute(count, bind_arguments=self._bind).scalar_one(), table, condition))
-        return found[0], found[1]
+        return tuple(found)
 
     def delete(self, expired: Expired, *, batch: int) -> Iterator[int]:
         """Deletes in transactions of so many rows; gives the number of each as it is committed.

@@ -28,6 +28,7 @@ class Tables:
     assertion: sa.Table
     attempt: sa.Table
     audit: sa.Table
+    session: sa.Table
 
 
 _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up only a plain INTEGER key by itself
@@ -108,10 +109,12 @@ def _build(user: sa.Table, user_key: sa.Column[Any]) -> Tables:
         sa.UniqueConstraint("tenant_id", "user_id", "role", name="uq_samljit_role_grant"),
     )
     attempt = _attempt_table(metadata, tenant_state, user_key)
-    _forget_deleted_users(user, user_key, identity, role_grant, attempt)
     tenant, domain = _tenant_table(metadata, tenant_state), _domain_table(metadata, tenant_state)
     audit = _audit_table(metadata, tenant_state)
-    return Tables(user, user_key, tenant_state, tenant, domain, identity, role_grant, assertion, attempt, audit)
+    session = _session_table(metadata, tenant_state, user_key)
+    made = Tables(user, user_key, tenant_state, tenant, domain, identity, role_grant, assertion, attempt, audit, session)
+    _forget_deleted_users(made)
+    return made
 
 
 def _tenant_state_table(metadata: sa.MetaData) -> sa.Table:
@@ -195,6 +198,28 @@ def _attempt_table(metadata: sa.MetaData, tenant_state: sa.Table, user_key: sa.C
     )
 
 
+def _session_table(metadata: sa.MetaData, tenant_state: sa.Table, user_key: sa.Column[Any]) -> sa.Table:
+    """The sign-ins as the IdP knows them. Here and not in the session's cookie, which is signed and can be read: a NameID names a person.
+
+    `session_key` and `name_id_key` are hashes: see `samljit.sql.sessions`.
+    """
+    return sa.Table(
+        "samljit_session",
+        metadata,
+        sa.Column("id", _BIG, primary_key=True),
+        sa.Column("reference", sa.String(12), nullable=False),
+        _tenant_column(tenant_state, "session"),
+        _user_column(user_key, "session", ondelete="CASCADE", nullable=False),
+        sa.Column("session_key", sa.String(64), index=True),
+        sa.Column("name_id_key", sa.String(64), nullable=False, index=True),
+        sa.Column("name_id", sa.JSON, nullable=False),
+        sa.Column("session_index", sa.Text),
+        sa.Column("began_at", _TIME, nullable=False, index=True),
+        sa.Column("ended_at", _TIME),
+        sa.UniqueConstraint("reference", name="uq_samljit_session_reference"),
+    )
+
+
 def _audit_table(metadata: sa.MetaData, tenant_state: sa.Table) -> sa.Table:
     """What people changed by hand. Users stand in `before` and `after` without a foreign key: the record outlives them."""
     return sa.Table(
@@ -235,34 +260,26 @@ _CREATE_TRIGGER = """
 CREATE TRIGGER IF NOT EXISTS samljit_user_deleted AFTER DELETE ON {user} BEGIN
   DELETE FROM {identity} WHERE user_id = OLD.{key};
   DELETE FROM {role_grant} WHERE user_id = OLD.{key};
+  DELETE FROM {session} WHERE user_id = OLD.{key};
   UPDATE {attempt} SET user_id = NULL WHERE user_id = OLD.{key};
 END"""
 
 
-def _forget_deleted_users(
-    user: sa.Table, user_key: sa.Column[Any], identity: sa.Table, role_grant: sa.Table, attempt: sa.Table
-) -> None:
+def _forget_deleted_users(tables: Tables) -> None:
     """A trigger for SQLite, which enforces no foreign key unless told to at each connection, and gives a freed id to the next user.
 
     An identity left behind would sign that next person in as somebody else (trust: 30). It holds for raw SQL and bulk deletes too.
     """
 
-    @event.listens_for(identity, "after_create")
+    @event.listens_for(tables.identity, "after_create")
     def create_trigger(_: sa.Table, connection: sa.Connection, **__: Any) -> None:
         if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql(_trigger(user, user_key, identity, role_grant, attempt, dialect=connection.dialect))
+            connection.exec_driver_sql(trigger_sql(tables, connection.dialect))
 
 
 def trigger_sql(tables: Tables, dialect: sa.Dialect) -> str:
-    """The statement that makes the trigger, for a database whose tables were not made by `create_all`."""
-    return _trigger(tables.user, tables.user_key, tables.identity, tables.role_grant, tables.attempt, dialect=dialect)
-
-
-def _trigger(
-    user: sa.Table, user_key: sa.Column[Any], identity: sa.Table, role_grant: sa.Table, attempt: sa.Table, *, dialect: sa.Dialect
-) -> str:
+    """The statement that makes the trigger, also for a database whose tables were not made by `create_all`."""
     quote = dialect.identifier_preparer
-    names = {"user": quote.format_table(user), "key": quote.format_column(user_key)}
-    tables = {"identity": identity, "role_grant": role_grant, "attempt": attempt}
-    names |= {name: quote.format_table(table) for name, table in tables.items()}
-    return _CREATE_TRIGGER.format(**names)
+    names = {"user": quote.format_table(tables.user), "key": quote.format_column(tables.user_key)}
+    named = {"identity": tables.identity, "role_grant": tables.role_grant, "session": tables.session, "attempt": tables.attempt}
+    return _CREATE_TRIGGER.format(**names, **{name: quote.format_table(table) for name, table in named.items()})

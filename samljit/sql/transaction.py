@@ -13,9 +13,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from samljit.errors import ProvisioningRefused, Reason
-from samljit.model import Attempt, EmailHolder, ExistingUser, RoleSync, Subject, Tenant
+from samljit.model import Attempt, EmailHolder, ExistingUser, IdpSession, RoleSync, Subject, Tenant
 from samljit.sql.attempts import insert_attempt
 from samljit.sql.holders import find_holders
+from samljit.sql.idp_sessions import insert_session
 from samljit.sql.tables import to_database
 from samljit.sql.users import HostUsers
 from samljit.store import Replayed
@@ -134,6 +135,9 @@ class SqlTransaction:
 
     def add_attempt(self, attempt: Attempt) -> None:
         self._session.execute(insert_attempt(self._tables.attempt, attempt), bind_arguments=self._bind)
+
+    def begin_session(self, session: IdpSession) -> None:
+        self._session.execute(insert_session(self._tables.session, session), bind_arguments=self._bind)
 
 
 def find_identity(session: Session, subject: Subject, users: HostUsers) -> Any:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from samljit.testing.encryption import Encryption
     from samljit.testing.entra import AuthnRequest, FakeEntra, RequestRefused, SamlPost, documented_times
     from samljit.testing.keys import KeyPair, make_key_pair, signing_key
+    from samljit.testing.logout import LogoutAsked, LogoutSpec, write_logout
     from samljit.testing.messages import ResponseSpec, build
     from samljit.testing.people import Claim, Person, claims_of
     from samljit.testing.signin import sign_in
@@ -36,6 +37,7 @@ _HOMES = {
     "entra": ("AuthnRequest", "FakeEntra", "RequestRefused", "SamlPost", "documented_times"),
     "encryption": ("Encryption",),
     "keys": ("KeyPair", "make_key_pair", "signing_key"),
+    "logout": ("LogoutAsked", "LogoutSpec", "write_logout"),
     "messages": ("ResponseSpec", "build"),
     "people": ("Claim", "Person", "claims_of"),
     "signin": ("sign_in",),
@@ -53,6 +55,8 @@ __all__ = [
     "Hop",
     "KeyPair",
     "Link",
+    "LogoutAsked",
+    "LogoutSpec",
     "Page",
     "Person",
     "RequestRefused",
@@ -67,6 +71,7 @@ __all__ = [
     "sign_in",
     "sign_templates",
     "signing_key",
+    "write_logout",
 ]
 
 

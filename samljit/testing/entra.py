@@ -16,6 +16,7 @@ from uuid import uuid4
 from lxml import etree
 
 from samljit.testing.keys import KeyPair, make_key_pair, signing_key
+from samljit.testing.logout import LogoutAsked, LogoutSpec, write_logout
 from samljit.testing.messages import (
     EMAIL_FORMAT,
     ORDINARY_CONTEXT,
@@ -183,6 +184,47 @@ class FakeEntra:
         spec = replace(spec, status_detail=status_detail, status_message=message)
         return _post(replace(spec, **changes), acs_url=request.acs_url, relay_state=request.relay_state)
 
+    # --- single logout (Entra: single-sign-out-saml-protocol) ---------------------------------------------------------
+
+    def read_logout(self, url: str) -> LogoutAsked:
+        """The LogoutRequest in an HTTP-Redirect URL. Raises: RequestRefused for what Entra would not answer either."""
+        query = parse_qs(urlsplit(url).query, keep_blank_values=True)
+        root = _parse_request(_one(query, "SAMLRequest"), kind="LogoutRequest")
+        issuer, name_id = root.findtext(f"{{{SAML}}}Issuer"), root.findtext(f"{{{SAML}}}NameID")
+        if not root.get("ID") or root.get("ID")[0].isdigit():
+            raise RequestRefused("The ID is missing or begins with a digit.")
+        if not issuer or not name_id:
+            raise RequestRefused("The request names no Issuer or no NameID.")
+        return LogoutAsked(
+            id=root.get("ID"),
+            issuer=issuer,
+            name_id=name_id,
+            session_indexes=tuple(found.text or "" for found in root.findall(f"{{{SAMLP}}}SessionIndex")),
+            destination=root.get("Destination"),
+            relay_state=query.get("RelayState", [None])[0],
+            is_signed="Signature" in query,
+        )
+
+    def answer_logout(self, asked: LogoutAsked, *, logout_url: str, now: datetime, **changes: Any) -> str:
+        """The address of the app's Logout URL with Entra's answer, unsigned unless a `key` is given. `changes` are fields of LogoutSpec."""
+        spec = LogoutSpec(logout_url, f"_{uuid4()}", now, self.logout_issuer, in_response_to=asked.id)
+        return write_logout(replace(spec, **changes))
+
+    def request_logout(self, *, logout_url: str, session_index: str | None, now: datetime, **changes: Any) -> str:
+        """The address that Entra sends a browser to when another app has signed out: a LogoutRequest for the app's Logout URL.
+
+        Its NameID is a pairwise one, whatever the assertion's was. `changes` are fields of LogoutSpec; a `key` signs, as other IdPs do.
+        """
+        indexes = () if session_index is None else (session_index,)
+        spec = LogoutSpec(logout_url, f"_{uuid4()}", now, self.logout_issuer, name_id="pairwise", session_indexes=indexes)
+        return write_logout(replace(spec, **changes))
+
+    @property
+    def logout_issuer(self) -> str:
+        """Entra's name in logout messages: its login host, and not the entity ID of its assertions."""
+        parts = urlsplit(self.slo_url)
+        return f"{parts.scheme}://{parts.netloc}/{self.tenant_id}/"
+
     def _spec(self, person: Person, *, acs_url: str, audience: str, now: datetime) -> ResponseSpec:
         """Times as observed in captures: valid from 5 minutes before to 60 after, confirmation alike, an old sign-in session."""
         until = now + timedelta(minutes=60)
@@ -262,7 +304,7 @@ def _one(query: Mapping[str, list[str]], name: str) -> str:
     return values[0]
 
 
-def _parse_request(encoded: str) -> Element:
+def _parse_request(encoded: str, *, kind: str = "AuthnRequest") -> Element:
     try:
         packed = base64.b64decode(encoded, validate=True)
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -275,6 +317,6 @@ def _parse_request(encoded: str) -> Element:
         root = etree.fromstring(xml, etree.XMLParser(resolve_entities=False, no_network=True))
     except etree.XMLSyntaxError as error:
         raise RequestRefused(f"AADSTS75005: the request is not XML: {error}") from error
-    if root.tag != f"{{{SAMLP}}}AuthnRequest":
-        raise RequestRefused(f"AADSTS75005: the message is {root.tag}, not an AuthnRequest.")
+    if root.tag != f"{{{SAMLP}}}{kind}":
+        raise RequestRefused(f"AADSTS75005: the message is {root.tag}, not {kind}.")
     return root

@@ -12,6 +12,7 @@ from samljit.views.login import login
 from samljit.views.login_page import login_page
 from samljit.views.logout import logout
 from samljit.views.metadata import metadata
+from samljit.views.sls import sls
 
 _ACS = "samljit.acs"
 
@@ -27,6 +28,7 @@ def make_blueprint() -> Blueprint:
         ("/<tenant>/acs", acs, ["POST"]),
         ("/<tenant>/finish", finish, ["GET", "POST"]),
         ("/login", login_page, ["GET", "POST"]),
+        ("/<tenant>/sls", sls, ["GET"]),
         ("/logout", logout, ["GET", "POST"]),
     ):
         blueprint.add_url_rule(rule, view_func=view, methods=methods)

@@ -1,45 +1,106 @@
-"""GET and POST logout: out of this app, always and at once, however the person came in."""
+"""GET and POST logout: out of this app, always and at once, however the person came in; and out of the IdP too where asked."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Response, request, url_for
 from itsdangerous import BadSignature
 
+from samljit.model import Purpose
+from samljit.saml.logout import logout_request_url
+from samljit.store import Unavailable
 from samljit.views.attempts import log
-from samljit.views.mounted import app_secrets, mounted
+from samljit.views.departures import (
+    TOKEN_SECONDS,
+    SamlSession,
+    depart,
+    find_own_session,
+    find_session,
+    has_logout,
+    idp_name,
+    leaving_page,
+    question_page,
+)
+from samljit.views.mounted import app_secrets, mounted, utc_now
 from samljit.views.pages import is_navigation, page
 from samljit.views.paths import HOME
-from samljit.views.sessions import end_session, find_own, is_somebody_here, session_mark
-
-_TOKEN_SECONDS = 600
+from samljit.views.sessions import is_somebody_here, session_mark
 
 
 def logout() -> Response:
-    """Signs out of this app. Whoever was led here from elsewhere is asked first: any page can hold a link or a form that leads here."""
+    """Signs out of this app. Whoever was led here from elsewhere is asked first: any page can hold a link or a form that leads here.
+
+    With `everywhere=1` the person is then taken to the IdP, to be signed out there. The page after a sign-out offers that too, by a form
+    with `after`, a token that names the session that was.
+    """
     if request.method == "HEAD":  # asks about the page, and must end nothing
         return Response()
+    now = utc_now()
+    if request.method == "POST" and "after" in request.form:
+        return _follow_up(now)
+    session, is_lost = _find_session(now)
     if not (_is_from_here() or _is_confirmed()):
         # what another site leads here brings no Strict cookie along, and a form no Lax one: nobody can be told to be signed out already
         is_typed = request.headers.get("Sec-Fetch-Site") == "none"
-        return _ask() if is_somebody_here() or not is_typed else page("signed_out.html", was_here=False, home=HOME)
+        if is_somebody_here() or not is_typed:
+            return question_page(session.tenant if session else None, now=now)
     if not is_somebody_here():
         return page("signed_out.html", was_here=False, home=HOME)
-    ours = find_own()
-    told = end_session()
-    log.info("signed out: tenant=%s reference=%s", ours and ours["tenant"], ours and ours["reference"])
-    return page("signed_out.html", is_bare=not told, was_here=True, home=HOME)
+    told = depart(session, by="person", now=now)
+    if request.values.get("everywhere") == "1":
+        return _go_to_idp(session, now) or _signed_out(session, now=now, is_bare=is_lost or not told, at_idp="unreachable")
+    return _signed_out(session, now=now, is_bare=is_lost or not told, at_idp="open")
 
 
-def _ask() -> Response:
+def _find_session(now: datetime) -> tuple[SamlSession | None, bool]:
+    """The SAML session of this browser, and whether the database that knows it is lost."""
+    try:
+        return find_own_session(now=now), False
+    except Unavailable as lost:
+        log.error("the session at the IdP cannot be told: %s", lost)
+        return None, True
+
+
+def _signed_out(session: SamlSession | None, *, now: datetime, is_bare: bool, at_idp: str) -> Response:
+    """Says what has ended and what has not."""
+    tenant = session.tenant if session else None
+    can_follow_up = session is not None and at_idp == "open" and has_logout(tenant, now=now)
+    values = [session.tenant.slug, session.at_idp.reference] if session else []
     return page(
-        "sign_out.html",
+        "signed_out.html",
+        is_bare=is_bare,
+        was_here=True,
+        at_idp=at_idp if tenant or at_idp == "unreachable" else None,
+        idp_name=idp_name(tenant),
         action=url_for("samljit.logout"),
-        token=app_secrets().sign_out.dumps(session_mark()),
-        stay=HOME,
+        after=app_secrets().sign_out.dumps(["after", *values]) if can_follow_up else None,
+        home=HOME,
     )
+
+
+def _follow_up(now: datetime) -> Response:
+    """The person has been signed out here, and wants to be at the IdP too."""
+    payload = _load(request.form["after"])
+    session = None
+    if payload is not None and payload[0] == "after":
+        try:
+            session = find_session(payload[1], payload[2], now=now)
+        except Unavailable as lost:
+            log.error("the session at the IdP cannot be told: %s", lost)
+    return _go_to_idp(session, now) or page("signed_out.html", was_here=False, at_idp="unreachable", idp_name=idp_name(None), home=HOME)
+
+
+def _go_to_idp(session: SamlSession | None, now: datetime) -> Response | None:
+    """On to the IdP with a LogoutRequest; None where it offers no such thing, or what it must name is not known."""
+    if session is None or not has_logout(session.tenant, now=now):
+        return None
+    secrets = app_secrets()
+    request_ = secrets.requests.issue(session.tenant.id, now=now, purpose=Purpose.LOGOUT)
+    url = logout_request_url(session.tenant, request_, session.at_idp, signing_key=secrets.signing_key)
+    return leaving_page(url) if url else None
 
 
 def _is_from_here() -> bool:
@@ -53,11 +114,13 @@ def _is_from_here() -> bool:
 
 
 def _is_confirmed() -> bool:
-    """Whether this answers `_ask`, by the person who was asked. Flask-WTF has looked for its own token before, where it is used."""
-    if request.method != "POST":
-        return False
+    """Whether this answers our question, by the person who was asked. Flask-WTF has looked for its own token before, where it is used."""
+    return request.method == "POST" and _load(request.form.get("token", "")) == ["answer", session_mark()]
+
+
+def _load(token: str) -> list[Any] | None:
     try:
-        asked: Any = app_secrets().sign_out.loads(request.form.get("token", ""), max_age=_TOKEN_SECONDS)
+        payload: list[Any] = app_secrets().sign_out.loads(token, max_age=TOKEN_SECONDS)
     except BadSignature:
-        return False
-    return bool(asked == session_mark())
+        return None
+    return payload

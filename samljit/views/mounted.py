@@ -24,10 +24,12 @@ from samljit.saml.encryption import read_keys
 from samljit.saml.request import RequestIds
 from samljit.saml.validator import Validator
 from samljit.settings.read import Settings
+from samljit.sql.idp_sessions import IdpSessions
 from samljit.sql.sessions import in_store_words
 from samljit.sql.store import SqlStore
 from samljit.sql.users import HostUsers
 from samljit.store import Unavailable, WriteConflict
+from samljit.views.watch import SessionWatch
 
 # A host's own way to translate a text, which gives an unknown one back as it is (flask_babel.gettext, say), and to tell the language
 Gettext = Callable[[str], Any]
@@ -56,13 +58,15 @@ class Mounted:
     """One SamlJit in one app.
 
     `base_template` is the document around our pages, None for our own; `gettext` and `locale` are the host's, see `views.words`.
-    `source` is where `settings` were read from; `factory` makes sessions of our own, apart from `host_session`.
+    `source` is where `settings` were read from; `factory` makes sessions of our own, apart from `host_session`. `watch` tells whether a
+    session is still on, where the host asks for that.
     """
 
     base_url: str
     url_prefix: str
     directory: Directory
     store: SqlStore
+    sessions: IdpSessions
     users: HostUsers
     shape: UserShape
     host_session: Any
@@ -73,6 +77,7 @@ class Mounted:
     gettext: Gettext | None
     locale: Locale | None
     allow_unproven_email: bool
+    watch: SessionWatch | None
     source: Path | Mapping[str, Any] = field(repr=False)
     settings: Settings = field(repr=False)
     transforms: Mapping[str, Transform]

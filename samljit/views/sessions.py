@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from flask import Flask, current_app, request, session
+from flask import Flask, Response, after_this_request, current_app, request, session
 from flask_login import logout_user
 
+from samljit.store import Unavailable
 from samljit.views.attempts import log
-from samljit.views.mounted import utc_now
+from samljit.views.mounted import mounted, utc_now
 
 SESSION_KEY = "_samljit"  # {"tenant": slug, "reference": SJ-..., "user": Flask-Login's id, "ends_at": POSIX seconds or None}
 
@@ -65,10 +66,31 @@ def forget_session() -> None:
 
 
 def end_expired_session(_: Flask) -> None:
-    """Forgets the user of a session whose SessionNotOnOrAfter has passed (trust: 28; SAML core 2.7.2).
+    """Forgets the user of a session whose SessionNotOnOrAfter has passed (trust: 28; SAML core 2.7.2), or that has ended elsewhere.
 
     Called by Flask-Login's signal just before it loads the user, so that requests that ask for no user cost nothing.
     """
-    ours = session.get(SESSION_KEY)
-    if ours and ours.get("ends_at") is not None and utc_now().timestamp() >= ours["ends_at"]:
+    ours = find_own()
+    if ours is None:
+        return
+    if ours.get("ends_at") is not None and utc_now().timestamp() >= ours["ends_at"]:
         forget_session()
+        return
+    watch = mounted().watch
+    try:
+        if watch is not None and not watch.is_on(ours["reference"]):
+            log.info("session is over: tenant=%s reference=%s", ours["tenant"], ours["reference"])
+            forget_session()
+    except Unavailable as lost:
+        log.error("whether a session is still on cannot be told: %s reference=%s", lost, ours["reference"])
+        _hide_user()
+
+
+def _hide_user() -> None:
+    """Nobody is signed in for this one request; the session itself is none the worse for a database that is lost for a moment."""
+    user_id = session.pop("_user_id")
+
+    @after_this_request
+    def bring_back(response: Response) -> Response:
+        session["_user_id"] = user_id
+        return response
