@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
@@ -122,10 +122,12 @@ class Directory:
             if tenant is not None:
                 yield tenant
 
-    def check_stored(self, slug: str, document: Mapping[str, Any], *, now: datetime) -> tuple[Tenant | None, list[Problem]]:
+    def check_stored(
+        self, slug: str, document: Mapping[str, Any], *, now: datetime, together: Collection[str] = ()
+    ) -> tuple[Tenant | None, list[Problem]]:
         """The tenant that a document of the database would make, and all that is wrong with the document, domains of others included.
 
-        Raises: store.Unavailable.
+        The tenants `together` are written with it, and their domains of now do not count. Raises: store.Unavailable.
         """
         document = normal_document(document)
         tenant, problems = build_stored_tenant(
@@ -133,7 +135,7 @@ class Directory:
         )
         for index, domain in enumerate(tenant.domains if tenant else ()):
             owner = self._find_owner(domain)
-            if owner not in (None, slug):
+            if owner not in (None, slug, *together):
                 place = path_to("$.domains", index)
                 problems.append(Problem(place, "domain_not_unique", f"This domain is {owner}'s.", "A domain belongs to one tenant."))
         is_good = not any(not problem.is_warning for problem in problems)

@@ -162,6 +162,11 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
+def printable_json(value: Any) -> str:
+    """A value on one line, for a table."""
+    return "-" if value is None else json.dumps(value, default=_plain, ensure_ascii=False)
+
+
 def print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Columns side by side; control characters escaped, as some of this was typed by strangers."""
     lines = [list(head), *([printable(shown(cell)) for cell in row] for row in rows)]

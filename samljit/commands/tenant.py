@@ -14,7 +14,6 @@ import click
 
 from samljit.commands.base import (
     author,
-    by_option,
     fail,
     get_tenant,
     in_app,
@@ -38,7 +37,7 @@ _MOST_CONFLICTS = 20  # shown one by one
 
 @click.group()
 def tenant() -> None:
-    """Tenants: list, show, set."""
+    """Tenants: look them over, and change those that live in the database."""
 
 
 @tenant.command("list")
@@ -71,21 +70,8 @@ def show(*, slug: str, as_json: bool) -> None:
         click.echo(f"{name.replace('_', ' '):<22}{shown(told)}")
 
 
-@tenant.command("set")
-@click.argument("slug")
-@click.option("--entity-id", required=True, metavar="X", help="The IdP's new entity ID, as the settings have it by now.")
-@click.option("--rekey", is_flag=True, help="File the tenant's identities under it, so that everybody stays who they are.")
-@by_option
-@json_option
-@in_app
-def set_(*, slug: str, entity_id: str, rekey: bool, by: str | None, as_json: bool) -> None:
-    """Keep everybody's identity when the IdP's entity ID has changed, within one Entra tenant.
-
-    That happens where "Append application ID to issuer" is switched on in Entra. First change the settings, which are a file of
-    yours, then run this, then restart the app.
-    """
-    if not rekey:
-        raise click.UsageError("The tenant stands in the settings file, which is yours to change. Here, only --rekey can be asked for.")
+def rekey_identities(slug: str, *, entity_id: str, by: str | None, as_json: bool) -> None:
+    """Files the tenant's identities under its IdP's new entity ID, which the tenant names by now."""
     found = get_tenant(slug)
     _check_new_entity_id(found, entity_id)
     issuers = [issuer for issuer in _count_identities().get(slug, {}) if issuer != entity_id]
@@ -104,7 +90,7 @@ def _check_new_entity_id(found: Tenant, entity_id: str) -> None:
     """Identities are filed under the name that assertions will carry, and only within one directory: the same person there."""
     if found.idp is None or found.idp.entity_id != entity_id:
         now = found.idp.entity_id if found.idp else "none"
-        fail(f"In the settings the IdP of {found.slug} is {now}. Put the new entity ID there first, or everybody would become a newcomer.")
+        fail(f"The IdP of {found.slug} is {now} by now. Name the new entity ID there first, or everybody would become a newcomer.")
     if not _is_of_directory(entity_id, found):
         fail(f"{entity_id} does not name the directory {found.entra_tenant_id} of this tenant: other people may have the same IDs there.")
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_der_x509_certificate
 from pydantic import ValidationError
 
 from samljit.errors import Problem
@@ -54,6 +56,32 @@ def read_stored_tenant(
     if checked is None or any(not problem.is_warning for problem in problems):
         return None, problems
     return read_tenant(slug, checked, mapping=named.get("mapping", {}), files=files, path="$"), problems
+
+
+def as_stored(tenant: Any, *, base: Path) -> dict[str, Any] | None:
+    """A tenant of settings.json as it would be stored, its files inside it; None where there is none, or a file cannot be read."""
+    if not isinstance(tenant, Mapping):
+        return None
+    idp = tenant.get("idp")
+    if not isinstance(idp, Mapping):
+        return normal_document(tenant)
+    stored, files = dict(idp), Files(base)
+    try:
+        if (name := stored.pop("metadata_file", None)) is not None:
+            stored[_METADATA] = _text(files.read(name))
+        if (names := stored.pop("certificate_files", None)) is not None:
+            stored[_CERTIFICATES] = [_text(files.read(name)) for name in names]
+    except (OSError, TypeError, ValueError):
+        return None
+    return normal_document({**tenant, "idp": stored})
+
+
+def _text(content: bytes) -> str:
+    """A file as text; a certificate in DER as PEM."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return load_der_x509_certificate(content).public_bytes(Encoding.PEM).decode()
 
 
 def normal_document(document: Mapping[str, Any]) -> dict[str, Any]:

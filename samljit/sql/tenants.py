@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from samljit.sql.audit import AuditAction, Author, Change, write_audit
+from samljit.sql.audit import AuditAction, AuditRecord, Author, Change, read_audit, write_audit
 from samljit.sql.sessions import open_session
 from samljit.sql.tables import from_database, to_database
 from samljit.sql.users import HostUsers
@@ -55,6 +55,14 @@ class TenantRow:
     claims_seen: frozenset[str] = frozenset()
     metadata_hash: str | None = None
     revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of one of several tenants: added, replaced or unchanged."""
+
+    slug: str
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +169,11 @@ class SqlTenants:
         row = self._first(sa.select(state.c.metadata, state.c.metadata_url).where(state.c.id == str(tenant_id)))
         return None if row is None or row.metadata is None else (row.metadata, row.metadata_url or "")
 
+    def read_history(self, tenant_id: UUID, *, limit: int, before_id: int | None = None) -> list[AuditRecord]:
+        """The changes of a tenant's configuration and identities, the newest first."""
+        with open_session(self._factory) as session:
+            return read_audit(session, users=self._users, tenant_id=tenant_id, limit=limit, before_id=before_id)
+
     # --- changing -----------------------------------------------------------------------------------------------------
 
     def add(self, slug: str, document: Document, *, author: Author, adopts: bool = False) -> StoredTenant:
@@ -168,16 +181,36 @@ class SqlTenants:
 
         With `adopts`, the id and the identities of a tenant of this slug that stood in the settings go on. Raises: SlugTaken, DomainTaken.
         """
-        with self._changing(document, slug=slug) as session:
-            found = session.execute(self._rows.where(self._state.c.slug == slug), bind_arguments=self._bind).first()
-            if found is not None and (found.revision is not None or not adopts):
-                raise SlugTaken(slug)
-            tenant_id = UUID(found.id) if found is not None else self._insert_state(session, slug, now=author.now)
-            values = {"tenant_id": str(tenant_id), "live": dict(document), "revision": 1, "draft_revision": 0}
-            self._run(session, sa.insert(self._tenant).values(**values, updated_at=to_database(author.now)))
-            self._write_domains(session, tenant_id, document)
-            self._audit(session, AuditAction.TENANT_ADDED, tenant_id, before={}, after=document, author=author)
+        with self._changing({slug: document}) as session:
+            self._add(session, slug, document, author=author, adopts=adopts)
         return self.get_stored(slug)
+
+    def write_all(
+        self, documents: Mapping[str, Document], *, author: Author, adopts: bool = False, replaces: bool = False
+    ) -> list[Written]:
+        """Adds all these tenants, or none. `replaces` puts a document in the place of one that is there, `adopts` as for `add`.
+
+        Raises: SlugTaken, DomainTaken, StaleEdit.
+        """
+        known = {slug: self.find_stored(slug) if replaces else None for slug in documents}
+        written = []
+        with self._changing(documents) as session:
+            # whose domains move to another tenant of these must let go of them first
+            for stored in known.values():
+                if stored is not None:
+                    self._run(session, sa.delete(self._domain).where(self._domain.c.tenant_id == str(stored.id)))
+            for slug, document in documents.items():
+                stored = known[slug]
+                if stored is None:
+                    self._add(session, slug, document, author=author, adopts=adopts)
+                elif document != stored.live:
+                    self._update(session, stored, {"live": dict(document), "revision": stored.revision + 1}, author=author)
+                    self._audit(session, AuditAction.TENANT_CHANGED, stored.id, before=stored.live, after=document, author=author)
+                if stored is not None:
+                    self._write_domains(session, stored.id, document)
+                what = "added" if stored is None else "unchanged" if document == stored.live else "replaced"
+                written.append(Written(slug, what))
+        return written
 
     def change(self, stored: StoredTenant, patch: Document, *, author: Author, action: AuditAction) -> StoredTenant:
         """Replaces top-level keys of the live document, at once and for every worker; None takes a key out.
@@ -187,7 +220,7 @@ class SqlTenants:
         live = patched(stored.live, patch)
         if live == stored.live:
             return stored
-        with self._changing(live, slug=stored.slug) as session:
+        with self._changing({stored.slug: live}) as session:
             self._write_live(session, stored, live, author=author)
             self._audit(session, action, stored.id, before=stored.live, after=live, author=author)
         return self.get_stored(stored.slug)
@@ -195,7 +228,7 @@ class SqlTenants:
     def save_draft(self, stored: StoredTenant, draft: Document | None, *, author: Author) -> StoredTenant:
         """Keeps what is to change; None drops it. What was tested before counts no more. Raises: StaleEdit."""
         number = stored.draft_revision + 1
-        with self._changing(stored.live, slug=stored.slug) as session:
+        with self._changing({stored.slug: stored.live}) as session:
             values = {"draft": None if draft is None else dict(draft), "draft_revision": number, "tested_revision": None}
             self._update(session, stored, values, author=author)
             action = AuditAction.DRAFT_DROPPED if draft is None else AuditAction.DRAFT_SAVED
@@ -205,7 +238,7 @@ class SqlTenants:
     def go_live(self, stored: StoredTenant, *, author: Author) -> StoredTenant:
         """Makes the draft the live document. Whether it may be is the caller's to ask. Raises: StaleEdit, DomainTaken."""
         live = stored.drafted
-        with self._changing(live, slug=stored.slug) as session:
+        with self._changing({stored.slug: live}) as session:
             more = {"draft": None, "draft_revision": stored.draft_revision + 1, "tested_revision": None}
             self._write_live(session, stored, live, author=author, **more)
             self._audit(session, AuditAction.DRAFT_LIVE, stored.id, before=stored.live, after=live, author=author)
@@ -221,6 +254,16 @@ class SqlTenants:
             written = self._run(session, query)
             session.commit()
         return written == 1
+
+    def _add(self, session: Session, slug: str, document: Document, *, author: Author, adopts: bool) -> None:
+        found = session.execute(self._rows.where(self._state.c.slug == slug), bind_arguments=self._bind).first()
+        if found is not None and (found.revision is not None or not adopts):
+            raise SlugTaken(slug)
+        tenant_id = UUID(found.id) if found is not None else self._insert_state(session, slug, now=author.now)
+        values = {"tenant_id": str(tenant_id), "live": dict(document), "revision": 1, "draft_revision": 0}
+        self._run(session, sa.insert(self._tenant).values(**values, updated_at=to_database(author.now)))
+        self._write_domains(session, tenant_id, document)
+        self._audit(session, AuditAction.TENANT_ADDED, tenant_id, before={}, after=document, author=author)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -239,16 +282,18 @@ class SqlTenants:
         return int(session.execute(statement, bind_arguments=self._bind).rowcount)  # type: ignore[attr-defined]
 
     @contextmanager
-    def _changing(self, document: Document, *, slug: str) -> Iterator[Session]:
+    def _changing(self, documents: Mapping[str, Document]) -> Iterator[Session]:
         """A transaction that ends committed. Where a domain's owner stood in its way, it is named. Raises: DomainTaken."""
         try:
             with open_session(self._factory) as session:
                 yield session
                 session.commit()
         except WriteConflict:
-            for domain in document.get("domains", ()):
-                owner = self.find_slug_by_domain(domain)
-                if owner is not None and owner != slug:
+            claimed = [(slug, domain) for slug, document in documents.items() for domain in document.get("domains", ())]
+            for number, (slug, domain) in enumerate(claimed):
+                others = [other for other, same in claimed[:number] if same == domain]
+                owner = others[0] if others else self.find_slug_by_domain(domain)
+                if owner not in (None, slug):
                     raise DomainTaken(domain, owner) from None
             raise
 
