@@ -27,9 +27,10 @@ from sqlalchemy.orm import mapped_column
 from samljit.commands import make_commands
 from samljit.errors import CATALOGUE, Card, Reason
 from samljit.sql.attempts import new_reference
+from samljit.sql.audit import Author
 from samljit.testing import FakeEntra, Person
 from tests.conftest import Mount
-from tests.host import ADELE, BIANCA, FIELDS, LOGIN, ORIGIN, Host, make_host, make_user_model
+from tests.host import ADELE, BIANCA, FIELDS, LOGIN, ORIGIN, Host, make_host, make_user_model, settings_for
 from tests.servers import KINDS, database
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -553,7 +554,10 @@ LINES = re.findall(r"^flask samljit (.*)$", README.partition("## Run it")[2].par
 def test_every_command_of_the_readme_works_as_it_stands_there(
     mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
-    host = mount(configure=lambda app: app.config.update(SECRET_KEY="0123456789abcdef0123456789abcdef"))
+    entra = FakeEntra()
+    settings = settings_for(tmp_path, entra, mapping={"fields": FIELDS})
+    key = "0123456789abcdef0123456789abcdef"
+    host = mount(entra=entra, settings=settings, configure=lambda app: app.config.update(SECRET_KEY=key))
     host.sign_in(ADELE)
     add_user(host, "ned@contoso.example", id=17)
     execute(host, "UPDATE samljit_attempt SET reference = 'SJ-7K2M-9QXD'")
@@ -564,8 +568,18 @@ def test_every_command_of_the_readme_works_as_it_stands_there(
     Path("claims.json").write_text(json.dumps({"objectidentifier": ADELE.object_id, "emailaddress": "ned@contoso.example"}))
     Path("draft.json").write_text(json.dumps({"fields": {"email": "emailaddress"}}))
     write_csv(tmp_path, ("contoso", object_id(1), "17"))
+    add_stored_tenant(host)
+    Path("tenants.json").write_text(json.dumps({"tenants": {"adatum": STORED}}))
     result = run(host, *shlex.split(line))
     assert (result.exit_code, bool(result.stdout)) == (0, True), result.output
+
+
+STORED = {"name": "Fabrikam", "entra_tenant_id": "aaaabbbb-0000-cccc-1111-dddd2222eeee"}
+
+
+def add_stored_tenant(host: Host) -> None:
+    mapping = {"mapping": {"fields": FIELDS}}
+    host.app.extensions["samljit"].directory.rows.add("fabrikam", {**STORED, **mapping}, author=Author("ops", NOW))
 
 
 def test_no_command_writes_to_a_user(mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def export(*, slugs: Sequence[str]) -> None:
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
 @click.option("--replace", "replaces", is_flag=True, help="Also put documents in the place of tenants that live in the database already.")
-@click.option("--adopt", "adopts", is_flag=True, help="Also take over tenants of the settings file of before: their people stay who they are.")
+@click.option("--adopt", "adopts", is_flag=True, help="Also take over tenants that were in the settings file; people stay who they are.")
 @click.option("--dry-run", is_flag=True, help="Only check.")
 @by_option
 @json_option
