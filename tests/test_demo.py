@@ -167,6 +167,28 @@ def test_after_signing_out_nothing_is_shown(demo: Demo) -> None:
     assert browser.get(f"{HOST}/reports/7").url.startswith(ENTRA)
 
 
+def test_signing_out_of_microsoft_too_comes_back_with_its_answer(demo: Demo) -> None:
+    browser = demo.browser()
+    sign_in(browser)
+    sign_out(browser)
+    page = browser.submit(browser.page.forms[0])
+    assert (page.status, page.title, "You are signed out at Microsoft too" in page.text) == (200, "You are signed out", True)
+    assert f"{ENTRA}/" in [hop.url.partition("aaaabbbb")[0] for hop in page.history]
+    assert "Sign out" not in browser.get(ENTRA).text
+
+
+def test_signing_out_of_fake_entra_signs_out_of_the_app(demo: Demo) -> None:
+    browser, other = demo.browser(), demo.browser()
+    sign_in(browser)
+    sign_in(other, PRADEEP)
+    browser.get(ENTRA)
+    page = browser.click(next(link.href for link in browser.page.links if MEGAN.id in link.href and "sign-out" in link.href))
+    assert (page.title, browser.get(f"{HOST}/reports").url.startswith(ENTRA)) == ("You are signed out", True)
+    assert other.get(f"{HOST}/reports").url == f"{HOST}/reports"
+    browser.get(f"{HOST}/")
+    assert other.get(ENTRA).text.count("sign-out") == 1
+
+
 def test_somebody_switched_off_stays_out_and_stays_off(demo: Demo) -> None:
     sign_in(demo.browser())
     boss = demo.browser()

@@ -111,6 +111,52 @@ def tab(context: BrowserContext, demo: Demo) -> Iterator[Tab]:
 # --- what people see --------------------------------------------------------------------------------------------------
 
 
+def test_signing_out_of_microsoft_too_ends_at_a_page_that_says_so(tab: Tab) -> None:
+    tab.sign_in()
+    tab.page.get_by_role("button", name="Sign out").click()
+    tab.page.get_by_role("heading", name="You are signed out").wait_for()
+    tab.page.get_by_role("button", name="Sign out of Microsoft too").click()
+    tab.page.get_by_text("You are signed out at Microsoft too").wait_for()
+    tab.page.wait_for_timeout(SETTLING)
+    assert "SAMLResponse" not in tab.page.url
+    assert any(status == 303 and "/saml2?SAMLRequest=" in url for status, url in tab.answers)
+    tab.page.reload()
+    tab.page.get_by_text("You are signed out at Microsoft too").wait_for()
+    tab.open("/")
+    tab.page.get_by_role("link", name="Sign in with Microsoft").wait_for()
+
+
+@pytest.mark.parametrize("same_site", ["Lax", "Strict"])
+def test_signing_out_of_fake_entra_signs_out_of_the_app(context: BrowserContext, same_site: str, tmp_path: Path) -> None:
+    port = free_port()
+    base_url, entra_url = f"http://localhost:{port}", f"http://127.0.0.1:{port + 1}"
+    host, entra = make_demo(base_url=base_url, entra_url=entra_url, directory=tmp_path)
+    host.config["SESSION_COOKIE_SAMESITE"] = same_site
+    with served([(listen("localhost", port), host), (listen("127.0.0.1", port + 1), entra)]):
+        tab = Tab(context.new_page(), base_url)
+        name = tab.sign_in()
+        tab.page.goto(entra_url)
+        tab.page.get_by_role("link", name=f"Sign out {name} of Fake Entra").click()
+        tab.page.get_by_role("heading", name="You are signed out").wait_for()
+        assert "SAMLRequest" not in tab.page.url
+        tab.open("/")
+        tab.page.get_by_role("link", name="Sign in with Microsoft").wait_for()
+        assert tab.server_errors == []
+    host.extensions["northwind.engine"].dispose()
+
+
+def test_a_link_on_another_site_asks_before_it_signs_out(tab: Tab, demo: Demo) -> None:
+    tab.sign_in()
+    tab.page.goto(demo.entra)
+    tab.page.evaluate(f"location.href = '{demo.host}/saml/logout?everywhere=1'")
+    tab.page.get_by_role("heading", name="Sign out?").wait_for()
+    tab.page.get_by_role("link", name="Stay signed in").click()
+    assert tab.page.get_by_role("button", name="Sign out").count() == 1
+    tab.open("/saml/logout")
+    tab.page.get_by_role("button", name="Sign out of Microsoft too").click()
+    tab.page.get_by_text("You are signed out at Microsoft too").wait_for()
+
+
 def test_a_record_is_made_then_follows_a_claim_then_rests(tab: Tab) -> None:
     name = tab.sign_in()
     made = tab.record()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -27,16 +28,19 @@ class RegisteredApp:
     home_url: str
     entity_id: str
     acs_url: str
+    logout_url: str
 
 
 @dataclass(frozen=True)
 class _Desk:
-    """All that the pages work with. `last_posts` are each person's last good response, to be posted again on request."""
+    """All that the pages work with, by account id: `last_posts` are each person's last good response, to be posted again on request, and
+    `sessions` the SessionIndex of those who have not signed out since."""
 
     entra: FakeEntra
     app: RegisteredApp
     directory: Directory = field(default_factory=Directory)
     last_posts: dict[str, SamlPost] = field(default_factory=dict)
+    sessions: dict[str, str] = field(default_factory=dict)
 
     def read_request(self) -> AuthnRequest:
         """The AuthnRequest of this address, as Entra takes it. Raises: RequestRefused."""
@@ -47,6 +51,18 @@ class _Desk:
             raise RequestRefused("AADSTS50011: the Reply URL of the request is not one of those registered for the application.")
         return asked
 
+    def sign_out(self) -> str | None:
+        """Where the browser goes after a LogoutRequest that this address carries, with the answer to it; None where it carries none."""
+        try:
+            asked = self.entra.read_logout(request.url)
+        except RequestRefused:
+            return None
+        if asked.issuer != self.app.entity_id:
+            return None
+        for account_id in [who for who, index in self.sessions.items() if index in asked.session_indexes]:
+            del self.sessions[account_id]
+        return self.entra.answer_logout(asked, logout_url=self.app.logout_url, now=datetime.now(UTC))
+
 
 def create_entra(*, entra: FakeEntra, app: RegisteredApp) -> Flask:
     """Fake Entra as a Flask app. `entra.sso_url` must lead to its `/<tenant id>/saml2`."""
@@ -54,6 +70,7 @@ def create_entra(*, entra: FakeEntra, app: RegisteredApp) -> Flask:
     flask_app = Flask(__name__)
     pages = Blueprint("entra", __name__)
     _add_sign_in(pages, desk)
+    _add_sign_out(pages, desk)
     _add_people(pages, desk)
     flask_app.register_blueprint(pages)
     flask_app.after_request(_add_headers)
@@ -68,13 +85,15 @@ def create_entra(*, entra: FakeEntra, app: RegisteredApp) -> Flask:
 def _add_sign_in(pages: Blueprint, desk: _Desk) -> None:
     @pages.get("/")
     def my_apps() -> str:
-        return render_template("entra/my_apps.html", app=desk.app, accounts=desk.directory.all())
+        return render_template("entra/my_apps.html", app=desk.app, accounts=desk.directory.all(), sessions=desk.sessions)
 
     @pages.route("/<tenant_id>/saml2", methods=["GET", "POST"])
     def saml2(tenant_id: str) -> Response:
-        """Where apps send people to sign in, with their request in the query."""
+        """Where apps send people to sign in and to sign out, with their request in the query: one address for both, as Entra's is."""
         if tenant_id != desk.entra.tenant_id:
             return _trouble("AADSTS90002: there is no such directory here.")
+        if answer := desk.sign_out():
+            return make_response(redirect(answer, code=303))
         try:
             asked = desk.read_request()
         except RequestRefused as refused:
@@ -85,6 +104,21 @@ def _add_sign_in(pages: Blueprint, desk: _Desk) -> None:
     def start() -> Response:
         """The tile in My Apps: a sign-in that the app did not ask for."""
         return _answer(desk, None) if request.method == "POST" else _picker(desk, None)
+
+
+def _add_sign_out(pages: Blueprint, desk: _Desk) -> None:
+    @pages.get("/people/<object_id>/sign-out")
+    def sign_out(object_id: str) -> AnyResponse:
+        """Somebody signs out of Entra: it sends their browser to the app's Logout URL."""
+        index = desk.sessions.pop(object_id, None) or abort(404)
+        asked = desk.entra.request_logout(logout_url=desk.app.logout_url, session_index=index, now=datetime.now(UTC))
+        return redirect(asked, code=303)
+
+
+def _session_index(post: SamlPost) -> str:
+    """What the assertion calls the session; Fake Entra's own XML, so no parser is needed."""
+    found = re.search(rb' SessionIndex="([^"]+)"', post.xml)
+    return found[1].decode() if found else ""
 
 
 def _picker(desk: _Desk, asked: AuthnRequest | None, *, chosen: str = "nothing", notice: str = "") -> Response:
@@ -125,6 +159,7 @@ def _answer(desk: _Desk, asked: AuthnRequest | None) -> Response:
         return _picker(desk, asked, chosen=chosen, notice=str(nothing))
     if chosen == "nothing":
         desk.last_posts[account.id] = post
+        desk.sessions[account.id] = _session_index(post)
         desk.directory.turn(account)
     response = make_response(render_template("entra/post.html", post=post, app=desk.app, account=account))
     acs = urlsplit(post.acs_url)

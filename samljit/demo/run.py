@@ -94,7 +94,9 @@ def make_demo(*, base_url: str, entra_url: str, directory: Path, database_url: s
         database_url=database_url or _temporary_database(directory),
     )
     place = f"{base_url}/saml/{SLUG}"
-    app = RegisteredApp(PRODUCT, base_url, entity_id=f"{place}/metadata", acs_url=f"{place}/acs")
+    app = RegisteredApp(
+        PRODUCT, base_url, entity_id=f"{place}/metadata", acs_url=f"{place}/acs", logout_url=f"{place}/sls"
+    )
     return host, create_entra(entra=entra, app=app)
 
 
