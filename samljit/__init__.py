@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from samljit.errors import ConfigError, Reason, SamlJitError
     from samljit.extension import SamlJit
+    from samljit.model import AdminAction
     from samljit.signals import roles_changed, sign_in_refused, signed_in, signed_out, user_created, user_updated
 
 _HOME_OF = {
+    "AdminAction": "model",
     "ConfigError": "errors",
     "Reason": "errors",
     "SamlJit": "extension",
@@ -28,6 +30,7 @@ _HOME_OF = {
 }
 
 __all__ = [
+    "AdminAction",
     "ConfigError",
     "Reason",
     "SamlJit",

@@ -7,11 +7,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Flask, session
+from flask import Blueprint, Flask, session
 from flask_login import current_user, user_accessed
 from sqlalchemy.orm import Session, scoped_session
 
@@ -29,7 +30,7 @@ from samljit.sql.tenants import SqlTenants
 from samljit.sql.users import IsPrivileged, TenantFields, inspect_users
 from samljit.tenants import build_tenants
 from samljit.views.blueprint import make_blueprint
-from samljit.views.mounted import AcceptAssertion, Gettext, Locale, Mounted, RateLimit, mounted, secrets_of, utc_now
+from samljit.views.mounted import AcceptAssertion, Authorize, Gettext, Locale, Mounted, RateLimit, mounted, secrets_of, utc_now
 from samljit.views.sessions import SESSION_KEY, end_expired_session
 from samljit.views.watch import SessionWatch
 
@@ -60,6 +61,7 @@ class SamlJit:
     with the tenant and each genuine assertion whether it is good enough (its `authn_context`, its claims); `rate_limit` with each
     POST to the ACS, before its body is read. What is not True refuses. With `ends_sessions` every session is looked up now and then, and
     one that has ended elsewhere ends here too: by a signed LogoutRequest of the IdP, or by signing out of a copy of it.
+    `authorize` is asked who may do what on the admin pages of a tenant (`AdminAction`); without it there are none.
     `base_template` names a template of the host to be the document around our pages; it has the blocks `title`, `head` and `content`.
     `gettext` is asked first for each text of them, and `locale` for the language; without it the browser says.
     Samljit's tables are made in the class's MetaData here, so that `create_all` and Alembic see them. Raises: ConfigError.
@@ -78,6 +80,7 @@ class SamlJit:
         transforms: Mapping[str, Transform] | None = None,
         accept_assertion: AcceptAssertion | None = None,
         rate_limit: RateLimit | None = None,
+        authorize: Authorize | None = None,
         base_template: str | None = None,
         gettext: Gettext | None = None,
         locale: Locale | None = None,
@@ -88,6 +91,7 @@ class SamlJit:
         self._transforms = dict(transforms or {})
         self._accept_assertion = accept_assertion
         self._rate_limit = rate_limit
+        self._authorize = authorize
         self._base_template, self._gettext, self._locale = base_template, gettext, locale
         self._ends_sessions = ends_sessions
         self._users = inspect_users(
@@ -143,6 +147,7 @@ class SamlJit:
             rate_limit=self._rate_limit,
             watch=SessionWatch(sessions) if self._ends_sessions else None,
             accept_assertion=self._accept_assertion,
+            authorize=self._authorize,
             base_template=self._base_template,
             gettext=self._gettext,
             locale=self._locale,
@@ -150,7 +155,10 @@ class SamlJit:
             secrets=lambda app: secrets_of(app, skew=skew, sp_keys=sp_keys),
         )
         user_accessed.connect(end_expired_session, app)
-        app.register_blueprint(make_blueprint(), url_prefix=settings.url_prefix or None)
+        blueprint = make_blueprint()
+        if self._authorize is not None:
+            blueprint.register_blueprint(_make_admin(app))
+        app.register_blueprint(blueprint, url_prefix=settings.url_prefix or None)
         app.cli.add_command(make_commands())
 
     # --- for the host -------------------------------------------------------------------------------------------------
@@ -212,3 +220,19 @@ class SamlJit:
                 if rule.sync_mode is SyncMode.ALWAYS:
                     found.setdefault(rule.target, ManagedField(rule.target, tenant, tuple(map(short_name, claims_for(rule)))))
         return found
+
+
+def _make_admin(app: Flask) -> Blueprint:
+    """The blueprint of the admin pages; its package is imported only where they are mounted. Raises: ConfigError."""
+    problems = []
+    if find_spec("flask_wtf") is None:
+        hint = "Install it: pip install 'samljit[admin]'."
+        problems.append(Problem("authorize", "flask_wtf_missing", "The admin pages need Flask-WTF for their forms.", hint))
+    if not hasattr(app, "login_manager"):
+        hint = "Call LoginManager().init_app(app) before saml.init_app(app)."
+        problems.append(Problem("authorize", "no_login_manager", "The admin pages need Flask-Login to know who asks.", hint))
+    if problems:
+        raise ConfigError(problems)
+    from samljit.admin.blueprint import make_admin
+
+    return make_admin()

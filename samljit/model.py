@@ -110,6 +110,17 @@ class Tenant:
         return self.log_values_until is not None and now.astimezone(UTC).date() <= self.log_values_until
 
 
+class AdminAction(StrEnum):
+    """What somebody wants to do on the admin pages of a tenant, as the host's `authorize` is asked."""
+
+    VIEW = "view"  # every page but those of the sign-in log
+    EDIT = "edit"  # change the draft, the domains and the certificates
+    TEST = "test"  # a test sign-in, which shows claim values
+    GO_LIVE = "go_live"  # make the draft what sign-ins go by
+    RULES = "rules"  # switch sign-in off, on, or make it the only way in
+    LOG = "log"  # read the sign-in log
+
+
 # --- what a sign-in is ------------------------------------------------------------------------------------------------
 
 

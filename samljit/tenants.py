@@ -77,6 +77,24 @@ def build_stored_tenant(
     return built, [*problems, *map(in_stored_words, found)]
 
 
+def outline_tenant(slug: str, document: Mapping[str, Any], settings: Settings, *, tenant_id: UUID) -> Tenant:
+    """A tenant of the database that cannot be used as its documents are: enough of it to name it, and nobody can sign in to it."""
+    place, name = f"{settings.base_url}{settings.url_prefix}/{slug}", document.get("name")
+    return Tenant(
+        id=tenant_id,
+        slug=slug,
+        name=name if isinstance(name, str) else slug,
+        enabled=False,
+        revision="",
+        preset="",
+        entity_id=f"{place}/metadata",
+        acs_url=f"{place}/acs",
+        metadata_url=f"{place}/metadata",
+        idp=None,
+        mapping=_NO_RULES,
+    )
+
+
 def with_fetched(tenant: Tenant, fetched: Fetched | None, *, base_url: str, now: datetime) -> Tenant:
     """A tenant whose IdP is known by an address, with what was fetched from there; not connected where that cannot be used."""
     if tenant.metadata_source is None:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from samljit.directory import Directory
 from samljit.errors import ConfigError, Problem
-from samljit.model import Assertion, Tenant, Transform, UserShape
+from samljit.model import AdminAction, Assertion, Tenant, Transform, UserShape
 from samljit.saml.encryption import read_keys
 from samljit.saml.request import RequestIds
 from samljit.saml.validator import Validator
@@ -38,6 +38,8 @@ Locale = Callable[[], Any]
 # What a host may decide for itself: whether to read this POST at all, and whether a genuine assertion is good enough for it.
 RateLimit = Callable[[Request], bool]
 AcceptAssertion = Callable[[Tenant, Assertion], bool]
+# Whether this user of Flask-Login's may do that for the tenant on its admin pages
+Authorize = Callable[[Any, Tenant, AdminAction], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Mounted:
     sp_certificates: tuple[bytes, ...]
     rate_limit: RateLimit | None
     accept_assertion: AcceptAssertion | None
+    authorize: Authorize | None
     base_template: str | None
     gettext: Gettext | None
     locale: Locale | None

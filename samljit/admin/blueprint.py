@@ -1,0 +1,36 @@
+"""The blueprint of the admin pages, below the one of the sign-in: endpoints `samljit.admin.overview` and so on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, request
+
+from samljit.admin.overview import overview
+from samljit.admin.told import told_action
+from samljit.views.attempts import printable
+
+# a metadata file of 1 MiB, and the rest of the form; a larger body is answered with 413 before anything reads it
+LARGEST_FORM = 2 * 1024 * 1024
+
+# address below /admin/<tenant>, view, methods; the view's name is the endpoint's
+_ROUTES = (
+    ("/", overview, ["GET"]),
+)
+
+
+def make_admin() -> Blueprint:
+    """A fresh blueprint called `admin`."""
+    blueprint = Blueprint("admin", __name__, template_folder="templates", url_prefix="/admin/<tenant>")
+    for rule, view, methods in _ROUTES:
+        blueprint.add_url_rule(rule, endpoint=view.__name__, view_func=view, methods=methods)
+    blueprint.add_app_template_filter(printable, "samljit_plain")
+    blueprint.add_app_template_filter(told_action, "samljit_action")
+    # before Flask-WTF's own check, where the host has one, reads the form
+    blueprint.url_value_preprocessor(_limit_body)
+    return blueprint
+
+
+def _limit_body(_: str | None, __: dict[str, Any] | None) -> None:
+    own = request.max_content_length
+    request.max_content_length = LARGEST_FORM if own is None else min(own, LARGEST_FORM)

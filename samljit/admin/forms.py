@@ -1,0 +1,93 @@
+"""The form that all forms of the admin pages are made of: with a token against forgery, and a mark that tells stale edits.
+
+Nothing typed is lost: a form that cannot be taken is shown again as it was filled in, with what is wrong, or what has changed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from flask import request
+from flask_wtf import FlaskForm
+from wtforms import HiddenField
+
+from samljit.admin.visit import Visit
+from samljit.sql.audit import AuditRecord, read_audit
+from samljit.sql.sessions import open_session
+from samljit.sql.tenants import StoredTenant
+from samljit.views.mounted import mounted
+from samljit.views.words import N_, gettext
+
+_MOST_SHOWN = 10
+_FORGED = N_("This page was open for too long, or belongs to another sign-in. Look at it once more, then send it again.")
+_STALE = N_("Somebody has changed this tenant since you opened the page. What you filled in is still here; compare, then send it again.")
+
+
+class AdminForm(FlaskForm):  # type: ignore[misc]  # flask_wtf ships no types
+    """A form of a tenant. `changes` is what others did since it was opened, the newest first, once it turned out to be stale."""
+
+    class Meta(FlaskForm.Meta):  # type: ignore[misc]
+        csrf = True  # also where the host's own forms do without (WTF_CSRF_ENABLED)
+
+    seen = HiddenField()
+
+    def __init__(self, *arguments: Any, **values: Any) -> None:
+        super().__init__(*arguments, **values)
+        self.changes: list[AuditRecord] = []
+        self.is_stale = False
+        for field in self:
+            field.id = field.label.field_id = f"samljit-{field.name}"  # a host's page around ours has ids of its own
+
+    def is_sent(self, visit: Visit) -> bool:
+        """Whether this is a good answer, to be acted on: sent by this very person, with nothing wrong, to what still stands.
+
+        Raises: ReadOnlyTenant for any POST to a tenant of the settings.
+        """
+        stored = visit.stored if request.method != "POST" else visit.get_stored()
+        if request.method != "POST":
+            self.seen.data = _mark(stored) if stored else ""
+            return False
+        is_good = bool(self.validate())
+        if self.seen.data.rpartition(".")[0] != _revisions(visit.get_stored()):
+            self.show_changes(visit.get_stored())
+        return is_good and not self.is_stale
+
+    def show_changes(self, stored: StoredTenant) -> None:
+        """Shown again, it says what others did; sent again, it is an answer to that."""
+        last = self.seen.data.rpartition(".")[2]
+        self.is_stale = True
+        self.changes = [one for one in _audit(stored, limit=_MOST_SHOWN) if not last.isdecimal() or one.id > int(last)]
+        self.seen.data = _mark(stored)
+
+    @property
+    def status(self) -> int:
+        if self.is_stale:
+            return 409
+        return 400 if "csrf_token" in self.errors else 422 if self.errors else 200
+
+    @property
+    def summary(self) -> Iterator[tuple[str, str]]:
+        """All errors, each with the id of its field."""
+        if self.is_stale:
+            yield "samljit-main", gettext(_STALE)
+        for name, errors in self.errors.items():
+            is_forged = name == "csrf_token"
+            for error in errors[:1] if is_forged else errors:
+                yield ("samljit-main" if is_forged else self[name].id), gettext(_FORGED if is_forged else str(error))
+
+
+def _revisions(stored: StoredTenant) -> str:
+    return f"{stored.revision}.{stored.draft_revision}"
+
+
+def _mark(stored: StoredTenant) -> str:
+    """What the form was opened on: the revisions, and the last change that was recorded by then."""
+    last = next(iter(_audit(stored, limit=1)), None)
+    return f"{_revisions(stored)}.{last.id if last else 0}"
+
+
+def _audit(stored: StoredTenant, *, limit: int) -> list[AuditRecord]:
+    mount = mounted()
+    with open_session(mount.factory) as session:
+        return read_audit(session, users=mount.users, tenant_id=stored.id, limit=limit)

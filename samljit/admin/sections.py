@@ -1,0 +1,44 @@
+"""The sections of the admin pages, as the navigation shows them: one line here for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from samljit.admin.visit import Visit
+from samljit.model import AdminAction
+from samljit.views.words import N_
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One entry of the navigation. `name` is that of its first view; it is there for those who may do `action`."""
+
+    name: str
+    title: str
+    action: AdminAction = AdminAction.VIEW
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Sections under one heading; the first group has none."""
+
+    title: str
+    sections: tuple[Section, ...]
+
+
+GROUPS = (
+    Group("", (Section("overview", N_("Overview")),)),
+)
+
+
+def find_section(name: str) -> Section:
+    return next(section for group in GROUPS for section in group.sections if section.name == name)
+
+
+def groups_for(visit: Visit) -> Iterator[Group]:
+    """What of the navigation this visitor may open."""
+    for group in GROUPS:
+        open_ones = tuple(section for section in group.sections if visit.may(section.action))
+        if open_ones:
+            yield Group(group.title, open_ones)
