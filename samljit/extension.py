@@ -20,6 +20,7 @@ from samljit.commands import make_commands
 from samljit.directory import Directory
 from samljit.errors import ConfigError, Problem
 from samljit.mapping.aliases import short_name
+from samljit.mapping.presets import PRESETS
 from samljit.model import SyncMode, Tenant, Transform
 from samljit.provision.plan import claims_for
 from samljit.settings.read import read_settings
@@ -218,7 +219,8 @@ class SamlJit:
                 continue
             for rule in tenant.mapping.fields:
                 if rule.sync_mode is SyncMode.ALWAYS:
-                    found.setdefault(rule.target, ManagedField(rule.target, tenant, tuple(map(short_name, claims_for(rule)))))
+                    names = tuple(short_name(name, PRESETS[tenant.preset].aliases) for name in claims_for(rule))
+                    found.setdefault(rule.target, ManagedField(rule.target, tenant, names))
         return found
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 from samljit.errors import Problem
 from samljit.mapping.compile import compile_mapping
 from samljit.mapping.document import merge_documents
+from samljit.mapping.presets import PRESETS
 from samljit.mapping.problems import path_to
 from samljit.model import IdentityProvider, MappingRules, Match, Tenant, Transform, UserShape
 from samljit.saml.certificates import read_usable_certificates
@@ -111,7 +112,13 @@ def with_fetched(tenant: Tenant, fetched: Fetched | None, *, base_url: str, now:
 def _build(tenant: TenantSettings, scene: _Scene, *, path: str) -> tuple[Tenant | None, list[Problem]]:
     settings = scene.settings
     document = merge_documents(settings.mapping, tenant.mapping)
-    mapping, problems = compile_mapping(document, shape=scene.shape, path=path_to(path, "mapping"), transforms=scene.transforms)
+    mapping, problems = compile_mapping(
+        document,
+        shape=scene.shape,
+        path=path_to(path, "mapping"),
+        transforms=scene.transforms,
+        preset=PRESETS[tenant.preset],
+    )
     idp, found = _read_idp(tenant, scene)
     problems = [*problems, *found, *_unproven_email(tenant, document, scene, path=path), *_logged_values(tenant, scene, path=path)]
     if mapping is not None:

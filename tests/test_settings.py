@@ -571,17 +571,6 @@ def test_an_idp_is_named_in_one_way_and_wholly(folder: Path, idp: dict[str, Any]
     assert faults(folder, (tenant("idp"), idp)) == [(f"{CONTOSO}.idp{path}", code) for path, code in expected]
 
 
-UNSUPPORTED: list[tuple[tuple[str | int, ...], Any]] = [
-    (tenant("preset"), "okta"),
-    (tenant("preset"), "entra_external_id"),
-    (tenant("preset"), "nonsense"),
-]
-
-
-@pytest.mark.parametrize("change", UNSUPPORTED, ids=[f"{path[-1]}={value}" for path, value in UNSUPPORTED])
-def test_what_this_version_lacks_is_said_and_never_ignored(folder: Path, change: Change) -> None:
-    assert [code for _, code in faults(folder, change)] == ["not_supported"]
-
 
 SWITCHES = {
     "allow_idp_initiated": ("login_csrf",),
@@ -772,7 +761,7 @@ def test_all_problems_are_named_in_one_go(folder: Path) -> None:
         (tenant("domains"), ["contoso", 7, "contoso.com"]),
         (tenant("allow_rsa15"), "yes"),
         (tenant("idp"), {"entity_id": ENTITY_ID, "sso_url": "https://evil.example"}),
-        (("tenants", "login"), {"name": "x", "preset": "okta", "domains": ["CONTOSO.com"]}),
+        (("tenants", "login"), {"name": "x", "preset": "oktaa", "domains": ["CONTOSO.com"]}),
     )
 
     assert found == sorted(
@@ -794,7 +783,7 @@ def test_all_problems_are_named_in_one_go(folder: Path) -> None:
             (f"{CONTOSO}.idp.sso_url", "endpoint_not_allowed"),
             (f"{CONTOSO}.idp.certificate_files", "missing"),
             ("$.tenants.login", "reserved_slug"),
-            ("$.tenants.login.preset", "not_supported"),
+            ("$.tenants.login.preset", "unknown_preset"),
             ("$.tenants.login.domains[0]", "domain_not_unique"),
         ]
     )

@@ -120,6 +120,8 @@ def test_the_claims_that_the_mapping_reads_are_asked_for() -> None:
         ("dept & <co>", None, "false"),
         (ROLE, "role", "false"),
     ]
+    formats = {one.get("Name"): one.get("NameFormat") for one in asked}
+    assert (formats[EMAIL], formats["dept & <co>"]) == ("urn:oasis:names:tc:SAML:2.0:attrname-format:uri", None)
 
 
 def test_what_the_tenant_fence_and_the_policy_read_is_asked_for_too() -> None:

@@ -10,6 +10,7 @@ from samljit.commands.base import fail, in_app, json_option, print_json, print_t
 from samljit.commands.log import attempt_json
 from samljit.errors import CATALOGUE, Card, Fixer, Reason
 from samljit.mapping.aliases import short_name
+from samljit.mapping.presets import PRESETS
 from samljit.mapping.words import why, why_role
 from samljit.model import Attempt, Outcome, Stage, Tenant
 from samljit.views.attempts import printable
@@ -122,4 +123,4 @@ def _wanted_claims(tenant: Tenant) -> str:
         wanted += requirement.sources
     for rule in tenant.mapping.fields:
         wanted += [*rule.sources, *(name for _, name in rule.template_parts if name)]
-    return "The mapping reads " + ", ".join(short_name(name) for name in dict.fromkeys(wanted))
+    return "The mapping reads " + ", ".join(short_name(name, PRESETS[tenant.preset].aliases) for name in dict.fromkeys(wanted))

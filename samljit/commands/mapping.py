@@ -13,6 +13,7 @@ import click
 from samljit.commands.base import fail, get_tenant, in_app, json_option, print_json, print_table, read_user_id, tenant_option
 from samljit.errors import CATALOGUE, AssertionRejected, Problem, ProvisioningRefused, Reason
 from samljit.mapping.aliases import NAME_ID, claim_name, short_name
+from samljit.mapping.presets import PRESETS
 from samljit.mapping.problems import path_to
 from samljit.mapping.words import why, why_role
 from samljit.model import ExistingUser, NameId, Outcome, Plan, Tenant
@@ -108,7 +109,7 @@ def _read_claims(file: Path, tenant: Tenant) -> _Tried:
         values = value if isinstance(value, list) else [value]
         if not all(isinstance(text, str) for text in values):
             raise click.BadParameter(f"{name!r} must be a text or a list of texts, as in SAML.", param_hint="--claims")
-        claims[claim_name(name)] = tuple(values)
+        claims[claim_name(name, PRESETS[tenant.preset].aliases)] = tuple(values)
     name_id = NameId("".join(claims.pop(NAME_ID, ())[:1]))
     return _Tried(claims, name_id, tenant.idp.entity_id if tenant.idp else "", "claims from a file")
 

@@ -26,6 +26,7 @@ from samljit.commands.base import (
     the_identities,
 )
 from samljit.mapping.aliases import short_name
+from samljit.mapping.presets import PRESETS
 from samljit.model import Certificate, Tenant
 from samljit.provision.subject import subject_key
 from samljit.saml.certificates import read_certificates
@@ -98,7 +99,7 @@ def _check_new_entity_id(found: Tenant, entity_id: str) -> None:
 def _is_of_directory(issuer: str, found: Tenant) -> bool:
     """Whether this is an entity ID of the tenant's own Entra directory, which stands in it as one part of its path."""
     directory = found.entra_tenant_id
-    return directory is not None and found.preset.startswith("entra") and directory.lower() in issuer.lower().split("/")
+    return directory is not None and PRESETS[found.preset].names_directory and directory.lower() in issuer.lower().split("/")
 
 
 def _rekey(found: Tenant, moved: list[str], *, to: str, by: str | None) -> int:
@@ -153,7 +154,7 @@ def _details(one: Tenant) -> dict[str, Any]:
         "preset": one.preset,
         "entra_tenant_id": one.entra_tenant_id,
         "domains": list(one.domains),
-        "known_by": short_name(one.mapping.identity_source),
+        "known_by": short_name(one.mapping.identity_source, PRESETS[one.preset].aliases),
         "fields": [rule.target for rule in one.mapping.fields],
         "other_idp_entity_ids": [issuer for issuer in counts if idp is None or issuer != idp.entity_id],
     }

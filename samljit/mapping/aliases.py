@@ -1,9 +1,13 @@
-"""The short names of Entra's claims. An alias stands for exactly one URI, every other name for itself, and so does any name behind "=".
+"""The short names of claims. An alias stands for exactly one name, every other name for itself, and so does any name behind "=".
+
+Here are those of Entra; other kinds of IdP have their own (`presets`).
 
 B2C policies and External ID send claims named plainly `name` or `surname`; `=name` means that one, and not the alias's URI.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 NAME_ID = "NameID"
 
@@ -28,16 +32,14 @@ WIDS = ALIASES["wids"]
 IDENTITY_PROVIDER = ALIASES["identityprovider"]
 ACCT = ALIASES["acct"]
 
-_SHORT_NAMES = {uri: alias for alias, uri in ALIASES.items()}
+
+def claim_name(name: str, aliases: Mapping[str, str] = ALIASES) -> str:
+    """The full claim name that a source of a mapping document means: an alias's, else the name itself, without the "=" before it."""
+    return name[1:] if name.startswith("=") else aliases.get(name, name)
 
 
-def claim_name(name: str) -> str:
-    """The full claim name that a source of a mapping document means: an alias's URI, else the name itself, without the "=" before it."""
-    return name[1:] if name.startswith("=") else ALIASES.get(name, name)
-
-
-def short_name(claim: str) -> str:
+def short_name(claim: str, aliases: Mapping[str, str] = ALIASES) -> str:
     """What a mapping document calls a claim: its alias, else its full name, behind "=" where that reads as something else."""
-    if claim in ALIASES or claim.startswith("="):
+    if claim in aliases or claim.startswith("="):
         return f"={claim}"
-    return _SHORT_NAMES.get(claim, claim)
+    return next((alias for alias, name in aliases.items() if name == claim), claim)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from samljit.errors import Problem
-from samljit.mapping.aliases import NAME_ID, claim_name
+from samljit.mapping.aliases import ALIASES, NAME_ID, claim_name
 from samljit.mapping.document import (
     FieldDocument,
     IdentityDocument,
@@ -20,6 +20,7 @@ from samljit.mapping.document import (
     StepDocument,
 )
 from samljit.mapping.policy import check_match, compile_policy
+from samljit.mapping.presets import PRESETS, Preset
 from samljit.mapping.problems import nearest_hint, path_to, problems_of, shorten
 from samljit.mapping.roles import compile_roles
 from samljit.mapping.transforms import NAMED, look_up, split_at
@@ -41,9 +42,10 @@ from samljit.model import (
 
 # People get a new address, a new login name, a new name: whoever is known by these is somebody else one day
 # (Entra: migrate-off-email-claim-authorization). The bare names are those of B2C policies and hand-made claims.
-_MUTABLE = frozenset(map(claim_name, ("emailaddress", "name", "upn", "displayname", "givenname", "surname")))
+_MUTABLE = ("emailaddress", "name", "upn", "displayname", "givenname", "surname")
 _MUTABLE_BARE = frozenset(
     {"email", "emailaddress", "mail", "name", "upn", "userprincipalname", "displayname", "givenname", "surname", "preferred_username"}
+    | {"username", "login", "firstname", "lastname"}
 )
 
 _TEMPLATE_TOKEN = re.compile(r"(?P<brace>\{\{|\}\})|\{(?P<name>[^{}]*)\}|(?P<stray>[{}])|(?P<text>[^{}]+)")
@@ -61,6 +63,10 @@ class _Scene:
     path: str
     transforms: Mapping[str, Transform]
     sync_mode: SyncMode
+    preset: Preset
+
+    def claim(self, name: str) -> str:
+        return claim_name(name, self.preset.aliases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +96,25 @@ class _Entry:
 
 
 def compile_mapping(
-    document: Mapping[str, Any], *, shape: UserShape, path: str, transforms: Mapping[str, Transform] | None = None
+    document: Mapping[str, Any],
+    *,
+    shape: UserShape,
+    path: str,
+    transforms: Mapping[str, Transform] | None = None,
+    preset: Preset = PRESETS["entra"],
 ) -> tuple[MappingRules | None, list[Problem]]:
     """The rules of a mapping document (defaults already merged in), and all that is wrong with it at once.
 
     `path` is the document's own JSON path. `transforms` are functions of the host's that documents may name; they never replace
-    the built-in ones. Roles are held against the shape's `grantable_roles`. The rules are None where any of the problems is more
-    than a warning.
+    the built-in ones. `preset` is the kind of IdP whose claims are named. Roles are held against the shape's `grantable_roles`. The
+    rules are None where any of the problems is more than a warning.
     """
     problems: list[Problem] = []
     try:
         MappingDocument.model_validate(dict(document))
     except ValidationError as error:
         problems += problems_of(error, prefix=path, known=MappingDocument)
-    scene = _Scene(shape, path, {**(transforms or {}), **NAMED}, _sync_mode(document))
+    scene = _Scene(shape, path, {**(transforms or {}), **NAMED}, _sync_mode(document), preset)
     rules: list[FieldRule] = []
     written = document.get("fields")
     entries = written if isinstance(written, Mapping) else {}
@@ -125,7 +136,7 @@ def compile_mapping(
     return MappingRules(identity_source=source, fields=tuple(rules), match=match, roles=roles, policy=policy), problems
 
 
-def parse_template(text: str) -> tuple[tuple[str, str | None], ...]:
+def parse_template(text: str, aliases: Mapping[str, str] = ALIASES) -> tuple[tuple[str, str | None], ...]:
     """The pieces of a template: each a literal text and the full name of the claim after it, None at the end.
 
     `{{` and `}}` stand for braces. Raises: BadTemplate.
@@ -140,7 +151,7 @@ def parse_template(text: str) -> tuple[tuple[str, str | None], ...]:
             continue
         if not token["name"].strip():
             raise BadTemplate(f"The braces at character {token.start() + 1} name no claim.")
-        parts.append((literal, claim_name(token["name"].strip())))
+        parts.append((literal, claim_name(token["name"].strip(), aliases)))
         literal = ""
     if not parts:
         raise BadTemplate("No claim stands in it.")
@@ -158,13 +169,17 @@ def _compile_identity(section: Any, *, scene: _Scene, filled: frozenset[str]) ->
         identity = IdentityDocument.model_validate({} if section is None else section)
     except ValidationError:
         return "", Match.IDENTIFIER, []  # reported with the whole document
-    source = claim_name(identity.source)
+    source = scene.preset.identity_source if identity.source is None else scene.claim(identity.source)
     problems = check_match(identity.match, path=path_to(path, "match"), shape=scene.shape, filled=filled)
-    if source == NAME_ID or source in _MUTABLE or source.casefold() in _MUTABLE_BARE:
+    mutable = {scene.claim(name) for name in _MUTABLE}
+    if source == NAME_ID or source in mutable or source.casefold() in _MUTABLE_BARE:
         what = "A NameID that is an address or a login name" if source == NAME_ID else "This claim"
         message = f"{what} can change, and can be given to somebody else, who then signs in as the first person."
-        hint = 'Write "objectidentifier", or a claim that is never given away.'
-        problems.append(Problem(path_to(path, "source"), "mutable_identity", message, hint, is_warning=True))
+        problems.append(Problem(path_to(path, "source"), "mutable_identity", message, scene.preset.stable_identity, is_warning=True))
+    elif identity.source in ALIASES and identity.source not in scene.preset.aliases:
+        message = f'"{identity.source}" is short for a claim of Entra\'s; {scene.preset.product} has none that is called so.'
+        hint = f"{scene.preset.stable_identity} A claim that is really called so is written with = before its name."
+        problems.append(Problem(path_to(path, "source"), "alias_unknown", message, hint, is_warning=True))
     return source, identity.match, problems
 
 
@@ -175,7 +190,8 @@ def _compile_roles(section: Any, *, scene: _Scene) -> tuple[RoleRules | None, li
         document = RolesDocument.model_validate(section)
     except ValidationError:
         return None, []  # reported with the whole document
-    return compile_roles(document, path=path_to(scene.path, "roles"), grantable=scene.shape.grantable_roles)
+    path, aliases = path_to(scene.path, "roles"), scene.preset.aliases
+    return compile_roles(document, path=path, grantable=scene.shape.grantable_roles, aliases=aliases)
 
 
 def _compile_policy(section: Any, *, scene: _Scene, filled: frozenset[str]) -> tuple[Policy, list[Problem]]:
@@ -183,7 +199,8 @@ def _compile_policy(section: Any, *, scene: _Scene, filled: frozenset[str]) -> t
         document = PolicyDocument.model_validate({} if section is None else section)
     except ValidationError:
         return Policy(), []  # reported with the whole document
-    return compile_policy(document, path=path_to(scene.path, "policy"), shape=scene.shape, filled=filled)
+    path, aliases = path_to(scene.path, "policy"), scene.preset.aliases
+    return compile_policy(document, path=path, shape=scene.shape, filled=filled, aliases=aliases)
 
 
 def _compile_entry(target: str, entry: Any, *, scene: _Scene) -> tuple[FieldRule | None, list[Problem]]:
@@ -303,8 +320,8 @@ def _rule_of(one: _Entry) -> FieldRule:
     return FieldRule(
         target=one.column.name,
         type=one.type,
-        sources=tuple(map(claim_name, sources)),
-        template_parts=parse_template(field.template) if field.template is not None else (),
+        sources=tuple(map(one.scene.claim, sources)),
+        template_parts=parse_template(field.template, one.scene.preset.aliases) if field.template is not None else (),
         value=_constant(one, field.value),
         has_value=field.value is not None,
         transforms=tuple(_transform(step, one.scene) for step in field.transform),

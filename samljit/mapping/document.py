@@ -78,7 +78,10 @@ class FieldDocument(_Document):
 class IdentityDocument(_Document):
     """How a person is known again."""
 
-    source: ClaimName = Field(default="objectidentifier", description="The claim that never changes for a person.")
+    source: ClaimName | None = Field(
+        default=None,
+        description="The claim that never changes for a person. Absent: what the tenant's preset says, for Entra objectidentifier.",
+    )
     match: MatchName = Field(
         default=Match.IDENTIFIER,
         description=(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from samljit.errors import Problem
-from samljit.mapping.aliases import claim_name
+from samljit.mapping.aliases import ALIASES, claim_name
 from samljit.mapping.document import PolicyDocument
 from samljit.mapping.mail import domain_key
 from samljit.mapping.problems import path_to
@@ -17,7 +17,7 @@ _DOMAIN = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z
 
 
 def compile_policy(
-    document: PolicyDocument, *, path: str, shape: UserShape, filled: frozenset[str]
+    document: PolicyDocument, *, path: str, shape: UserShape, filled: frozenset[str], aliases: Mapping[str, str] = ALIASES
 ) -> tuple[Policy, list[Problem]]:
     """The rules of the section, and all that is wrong with it. `filled` names the fields that claims fill."""
     problems = [*_bad_domains(document, path=path)]
@@ -32,7 +32,9 @@ def compile_policy(
         allowed_domains=None if document.allowed_domains is None else tuple(map(domain_key, document.allowed_domains)),
         require=tuple(
             Requirement(
-                sources=tuple(map(claim_name, [one.source] if isinstance(one.source, str) else one.source)),
+                sources=tuple(
+                    claim_name(name, aliases) for name in ([one.source] if isinstance(one.source, str) else one.source)
+                ),
                 any_of=frozenset(map(value_key, one.any_of)),
             )
             for one in document.require

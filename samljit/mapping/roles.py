@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from samljit.errors import Problem
-from samljit.mapping.aliases import claim_name
+from samljit.mapping.aliases import ALIASES, claim_name
 from samljit.mapping.document import RolesDocument
 from samljit.mapping.problems import nearest_hint, path_to, shorten
 from samljit.mapping.text import value_key
@@ -25,12 +25,14 @@ class _Section:
         return Problem(path_to(self.path, key), code, message, hint, is_warning)
 
 
-def compile_roles(document: RolesDocument, *, path: str, grantable: frozenset[str] | None) -> tuple[RoleRules, list[Problem]]:
+def compile_roles(
+    document: RolesDocument, *, path: str, grantable: frozenset[str] | None, aliases: Mapping[str, str] = ALIASES
+) -> tuple[RoleRules, list[Problem]]:
     """The rules of the section, and all that is wrong with it. `grantable` are the only roles it may name, None for any."""
     section = _Section(document, path, grantable)
     problems = [*_ungrantable(section), *_sourceless(section), *_sync_faults(section)]
     rules = RoleRules(
-        sources=_names(document.source),
+        sources=_names(document.source, aliases),
         map=_by_value(document.map),
         default=tuple(sorted(set(document.default))),
         sync_mode=document.sync_mode,
@@ -40,8 +42,8 @@ def compile_roles(document: RolesDocument, *, path: str, grantable: frozenset[st
     return rules, problems
 
 
-def _names(source: str | list[str] | None) -> tuple[str, ...]:
-    return tuple(map(claim_name, [source] if isinstance(source, str) else source or []))
+def _names(source: str | list[str] | None, aliases: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(claim_name(name, aliases) for name in ([source] if isinstance(source, str) else source or []))
 
 
 def _by_value(written: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from samljit.errors import ProvisioningRefused, Reason
 from samljit.mapping.aliases import NAME_ID, OBJECT_IDENTIFIER, short_name
+from samljit.mapping.presets import PRESETS
 from samljit.model import Assertion, NameId, Subject, Tenant
 
 _TRANSIENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
@@ -34,7 +35,7 @@ def find_subject(claims: Mapping[str, tuple[str, ...]], *, name_id: NameId, issu
         values = list(claims.get(source, ()))
     values = [value for value in values if value.strip()]
     if len(values) != 1:
-        raise _missing(source, f"has {len(values)} values, not one")
+        raise _missing(source, f"has {len(values)} values, not one", tenant=tenant)
     return make_subject(values[0], issuer=issuer, tenant=tenant)
 
 
@@ -45,10 +46,10 @@ def make_subject(value: str, *, issuer: str, tenant: Tenant) -> Subject:
     Raises: ProvisioningRefused (subject_missing).
     """
     source = tenant.mapping.identity_source
-    if source == OBJECT_IDENTIFIER and tenant.preset.startswith("entra"):
+    if source == OBJECT_IDENTIFIER and PRESETS[tenant.preset].names_directory:
         value = value.strip().lower()
         if not _GUID.fullmatch(value):
-            raise _missing(source, "is not a GUID")
+            raise _missing(source, "is not a GUID", tenant=tenant)
     key = subject_key(tenant_id=tenant.id, issuer=issuer, source=source, value=value)
     return Subject(key=key, tenant_id=tenant.id, issuer=issuer, source=source, value=value)
 
@@ -64,5 +65,5 @@ def subject_key(*, tenant_id: UUID, issuer: str, source: str, value: str) -> str
     return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in encoded)).hexdigest()
 
 
-def _missing(source: str, what: str) -> ProvisioningRefused:
-    return ProvisioningRefused(Reason.SUBJECT_MISSING, f"{short_name(source)} {what}")
+def _missing(source: str, what: str, *, tenant: Tenant) -> ProvisioningRefused:
+    return ProvisioningRefused(Reason.SUBJECT_MISSING, f"{short_name(source, PRESETS[tenant.preset].aliases)} {what}")

@@ -16,7 +16,7 @@ from lxml.etree import _Element
 
 from samljit.errors import AssertionRejected, Reason
 from samljit.saml.names import SUCCESS, ds, saml, samlp
-from samljit.saml.shape import RESPONSE, check_shape
+from samljit.saml.shape import check_shape, response_shape
 
 MAX_XML = 256 * 1024  # bytes, decoded
 MAX_ELEMENTS = 4000
@@ -147,8 +147,8 @@ def _check_nodes(root: _Element, *, may_be_crowded: bool) -> None:
             raise AssertionRejected(Reason.XML_LIMITS, "namespaces")
 
 
-def read_response(root: _Element) -> UnverifiedResponse:
-    """Holds a parsed document against the one known shape.
+def read_response(root: _Element, *, preset: str) -> UnverifiedResponse:
+    """Holds a parsed document against the one known shape, that of responses of this preset's kind of IdP.
 
     Raises: AssertionRejected (not_a_response, shape_unexpected, signature_shape, status_not_success, ...).
     """
@@ -158,7 +158,7 @@ def read_response(root: _Element) -> UnverifiedResponse:
     code = root.find(_STATUS_CODE)
     if code is not None and code.get("Value") != SUCCESS:
         raise AssertionRejected(Reason.STATUS_NOT_SUCCESS)
-    check_shape(root, RESPONSE)
+    check_shape(root, response_shape(preset))
     parts = {child.tag: child for child in root}
     assertion, encrypted = parts.get(_ASSERTION), parts.get(_ENCRYPTED)
     if (assertion is None) is (encrypted is None):
@@ -166,13 +166,16 @@ def read_response(root: _Element) -> UnverifiedResponse:
     carriers = [root] if assertion is None else [root, assertion]
     if any(element.get("Version") != "2.0" for element in carriers):
         raise AssertionRejected(Reason.VERSION_UNSUPPORTED)
-    check_ids([element.get("ID") for element in carriers])
+    outer, inner = parts.get(_SIGNATURE), None if assertion is None else assertion.find(_SIGNATURE)
+    # a Signature's number, where it may have one: the schema makes an ID of it, and no reference may find it in an assertion's place
+    numbers = [found.get("Id") for found in (outer, inner) if found is not None and found.attrib]
+    check_ids([*(element.get("ID") for element in carriers), *numbers])
     return UnverifiedResponse(
         root=root,
         assertion=assertion,
         encrypted=encrypted,
-        response_signature=parts.get(_SIGNATURE),
-        assertion_signature=None if assertion is None else assertion.find(_SIGNATURE),
+        response_signature=outer,
+        assertion_signature=inner,
     )
 
 

@@ -35,7 +35,7 @@ def read_sample(data: bytes, *, tenant: Tenant, keys: Sequence[RSAPrivateKey], n
     Where a signature of the tenant's IdP holds, the claims are read from the bytes that it covers. Raises: AssertionRejected.
     """
     xml = data.strip() if data.lstrip().startswith(b"<") else decode_response(data.decode("ascii", "replace"))
-    response, plain = _plain(xml, keys, allow_rsa15=tenant.allow_rsa15)
+    response, plain = _plain(xml, keys, tenant=tenant)
     unverified: Reason | None = None
     try:
         content = _signed_bytes(response, tenant=tenant, now=now)
@@ -45,12 +45,12 @@ def read_sample(data: bytes, *, tenant: Tenant, keys: Sequence[RSAPrivateKey], n
     return Sample(read_claims(assertion, tenant), assertion.name_id or NameId(""), assertion.issuer, unverified)
 
 
-def _plain(xml: bytes, keys: Sequence[RSAPrivateKey], *, allow_rsa15: bool) -> tuple[UnverifiedResponse, bytes]:
-    response = read_response(parse(xml))
+def _plain(xml: bytes, keys: Sequence[RSAPrivateKey], *, tenant: Tenant) -> tuple[UnverifiedResponse, bytes]:
+    response = read_response(parse(xml), preset=tenant.preset)
     if response.encrypted is None:
         return response, xml
-    plain = decrypt_response(xml, response.encrypted, keys=keys, allow_rsa15=allow_rsa15)
-    inner = read_response(parse(plain))
+    plain = decrypt_response(xml, response.encrypted, keys=keys, allow_rsa15=tenant.allow_rsa15)
+    inner = read_response(parse(plain), preset=tenant.preset)
     if inner.encrypted is not None:
         raise AssertionRejected(Reason.SHAPE_UNEXPECTED, "encrypted twice")
     return replace(response, assertion=inner.assertion, assertion_signature=inner.assertion_signature), plain

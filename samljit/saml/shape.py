@@ -7,10 +7,12 @@ to "what do we accept?".
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 from lxml.etree import _Element
 
 from samljit.errors import AssertionRejected, Reason
+from samljit.mapping.presets import ISSUER_SERIAL, KEY_NAME, KEY_VALUE, PRESETS, SUBJECT_NAME, Dialect
 from samljit.saml.names import EXC_C14N, XS, XSI, ds, saml, samlp, xenc
 
 MAX_TEXT = 16 * 1024  # characters; the longest honest one is an X509Certificate of a 8192 bit key
@@ -32,6 +34,7 @@ class Shape:
     text: bool = False
     reason: Reason = Reason.SHAPE_UNEXPECTED
     longest: int = MAX_TEXT
+    value_types: frozenset[str] = frozenset()  # the types of XML Schema that xsi:type may name
     # the groups once more, as the walk looks things up: a child with its group's number, by tag; and the tags that must be there
     places: dict[str, tuple[int, Child]] = field(init=False)
     needed: tuple[Child, ...] = field(init=False)
@@ -73,45 +76,63 @@ def _signature_part(*groups: tuple[Child, ...], attributes: str = "", text: bool
 LEAF = Shape(text=True)
 EMPTY = Shape()
 
-# XML Signature, core 4; one reference, no Object, no Manifest, a KeyInfo that can name nothing but certificates
-SIGNATURE = _signature_part(
+# XML Signature, core 4; one reference, no Object, no Manifest
+SIGNED_INFO = _signature_part(
+    _one(ds("CanonicalizationMethod"), _signature_part(attributes="Algorithm")),
+    _one(ds("SignatureMethod"), _signature_part(attributes="Algorithm")),
     _one(
-        ds("SignedInfo"),
+        ds("Reference"),
         _signature_part(
-            _one(ds("CanonicalizationMethod"), _signature_part(attributes="Algorithm")),
-            _one(ds("SignatureMethod"), _signature_part(attributes="Algorithm")),
             _one(
-                ds("Reference"),
+                ds("Transforms"),
                 _signature_part(
-                    _one(
-                        ds("Transforms"),
+                    _many(
+                        ds("Transform"),
                         _signature_part(
-                            _many(
-                                ds("Transform"),
-                                _signature_part(
-                                    _maybe(f"{{{EXC_C14N}}}InclusiveNamespaces", _signature_part(attributes="PrefixList")),
-                                    attributes="Algorithm",
-                                ),
-                                least=2,
-                                most=2,
-                            )
+                            _maybe(f"{{{EXC_C14N}}}InclusiveNamespaces", _signature_part(attributes="PrefixList")),
+                            attributes="Algorithm",
                         ),
-                    ),
-                    _one(ds("DigestMethod"), _signature_part(attributes="Algorithm")),
-                    _one(ds("DigestValue"), _signature_part(text=True)),
-                    attributes="URI",
+                        least=2,
+                        most=2,
+                    )
                 ),
             ),
-        ),
-    ),
-    _one(ds("SignatureValue"), _signature_part(text=True)),
-    _maybe(
-        ds("KeyInfo"),
-        _signature_part(
-            _one(ds("X509Data"), _signature_part(_many(ds("X509Certificate"), _signature_part(text=True), least=1, most=8)))
+            _one(ds("DigestMethod"), _signature_part(attributes="Algorithm")),
+            _one(ds("DigestValue"), _signature_part(text=True)),
+            attributes="URI",
         ),
     ),
 )
+
+# a KeyInfo holds certificates, and what some products write beside them; no key is ever taken from it
+_SIGNATURE_LEAF = _signature_part(text=True)
+_RSA_KEY_VALUE = _signature_part(_one(ds("Modulus"), _SIGNATURE_LEAF), _one(ds("Exponent"), _SIGNATURE_LEAF))
+_KEY_HINTS = {
+    KEY_NAME: Child(ds("KeyName"), _SIGNATURE_LEAF),
+    KEY_VALUE: Child(ds("KeyValue"), _signature_part(_one(ds("RSAKeyValue"), _RSA_KEY_VALUE))),
+}
+_CERTIFICATE_HINTS = {
+    SUBJECT_NAME: Child(ds("X509SubjectName"), _SIGNATURE_LEAF),
+    ISSUER_SERIAL: Child(
+        ds("X509IssuerSerial"), _signature_part(_one(ds("X509IssuerName"), _SIGNATURE_LEAF), _one(ds("X509SerialNumber"), _SIGNATURE_LEAF))
+    ),
+}
+
+
+def _signature(dialect: Dialect) -> Shape:
+    beside = tuple(child for hint, child in _KEY_HINTS.items() if hint in dialect.key_hints)
+    within = tuple(child for hint, child in _CERTIFICATE_HINTS.items() if hint in dialect.key_hints)
+    certificates = Child(ds("X509Certificate"), _SIGNATURE_LEAF, least=1, most=8)
+    return _signature_part(
+        _one(ds("SignedInfo"), SIGNED_INFO),
+        _one(ds("SignatureValue"), _SIGNATURE_LEAF),
+        _maybe(
+            ds("KeyInfo"),
+            _signature_part((Child(ds("X509Data"), _signature_part((certificates, *within)), least=1), *beside)),
+        ),
+        attributes="Id" if dialect.signature_ids else "",
+    )
+
 
 ISSUER = Shape(_attributes("Format NameQualifier SPNameQualifier SPProvidedID"), text=True)
 
@@ -165,28 +186,27 @@ AUTHN_STATEMENT = Shape(
         ),
     ),
 )
-ATTRIBUTE_STATEMENT = Shape(
-    groups=(
-        _many(
-            saml("Attribute"),
-            Shape(
-                _attributes("Name NameFormat FriendlyName"),
-                (_many(saml("AttributeValue"), Shape(frozenset({_TYPE}), text=True)),),
-            ),
+
+
+def _attribute_statement(dialect: Dialect) -> Shape:
+    value = Shape(frozenset({_TYPE}), text=True, value_types=dialect.value_types)
+    attribute = Shape(_attributes("Name NameFormat FriendlyName"), (_many(saml("AttributeValue"), value),))
+    return Shape(groups=(_many(saml("Attribute"), attribute),))
+
+
+def _assertion(dialect: Dialect) -> Shape:
+    statements = Child(saml("AttributeStatement"), _attribute_statement(dialect)), Child(saml("AuthnStatement"), AUTHN_STATEMENT, least=1)
+    return Shape(
+        _attributes("ID Version IssueInstant"),
+        (
+            _one(saml("Issuer"), ISSUER),
+            _maybe(ds("Signature"), _signature(dialect)),
+            _one(saml("Subject"), SUBJECT),
+            _one(saml("Conditions"), CONDITIONS),
+            statements,
         ),
     )
-)
 
-ASSERTION = Shape(
-    _attributes("ID Version IssueInstant"),
-    (
-        _one(saml("Issuer"), ISSUER),
-        _maybe(ds("Signature"), SIGNATURE),
-        _one(saml("Subject"), SUBJECT),
-        _one(saml("Conditions"), CONDITIONS),
-        (Child(saml("AttributeStatement"), ATTRIBUTE_STATEMENT), Child(saml("AuthnStatement"), AUTHN_STATEMENT, least=1)),
-    ),
-)
 
 # XML Encryption 3; one inline key, no references, no RetrievalMethod. An Id names nothing here: no reference may point to it
 _CIPHER_DATA = _one(xenc("CipherData"), Shape(groups=(_one(xenc("CipherValue"), Shape(text=True, longest=256 * 1024)),)))
@@ -233,15 +253,16 @@ ENCRYPTED_ASSERTION = Shape(
     ),
 )
 
-RESPONSE = Shape(
-    _attributes("ID Version IssueInstant Destination InResponseTo Consent"),
-    (
-        _maybe(saml("Issuer"), ISSUER),
-        _maybe(ds("Signature"), SIGNATURE),
-        _one(samlp("Status"), STATUS),
-        (Child(saml("Assertion"), ASSERTION), Child(saml("EncryptedAssertion"), ENCRYPTED_ASSERTION)),
-    ),
-)
+
+@cache
+def response_shape(preset: str) -> Shape:
+    """The shape of a Response that a kind of IdP may send, by the name of its preset: the same for all, but for its dialect."""
+    dialect = PRESETS[preset].dialect
+    content = Child(saml("Assertion"), _assertion(dialect)), Child(saml("EncryptedAssertion"), ENCRYPTED_ASSERTION)
+    return Shape(
+        _attributes("ID Version IssueInstant Destination InResponseTo Consent"),
+        (_maybe(saml("Issuer"), ISSUER), _maybe(ds("Signature"), _signature(dialect)), _one(samlp("Status"), STATUS), content),
+    )
 
 # SAML core 3.7. By HTTP-Redirect the signature is in the address, and none may be in the message (bindings 3.4.4.1)
 LOGOUT_REQUEST = Shape(
@@ -298,15 +319,15 @@ def _check_attributes(attributes: list[tuple[str, str]], element: _Element, shap
             raise AssertionRejected(shape.reason, f"attribute {_short(name)} on {_short(element.tag)}")
         if len(value) > MAX_ATTRIBUTE:
             raise AssertionRejected(Reason.XML_LIMITS, f"attribute {_short(name)} on {_short(element.tag)}")
-        if name == _TYPE and not _is_string(value, element):
-            raise AssertionRejected(shape.reason, f"{_short(element.tag)} is not of type xs:string")
+        if name == _TYPE and not _is_of_type(value, element, shape.value_types):
+            raise AssertionRejected(shape.reason, f"{_short(element.tag)} is of another type")
 
 
-def _is_string(type_name: str, element: _Element) -> bool:
-    """Whether an xsi:type means xs:string. Asked here and not of the signed bytes: exclusive C14N does not see a prefix that stands
-    in an attribute's value, and drops its declaration where that is further up (SimpleSAMLphp declares it on the Response)."""
+def _is_of_type(type_name: str, element: _Element, known: frozenset[str]) -> bool:
+    """Whether an xsi:type is one of these of XML Schema. Asked here and not of the signed bytes: exclusive C14N does not see a prefix that
+    stands in an attribute's value, and drops its declaration where that is further up (SimpleSAMLphp declares it on the Response)."""
     prefix, _, local = type_name.rpartition(":")
-    return local == "string" and element.nsmap.get(prefix or None) == XS
+    return local in known and element.nsmap.get(prefix or None) == XS
 
 
 def _short(name: object) -> str:

@@ -9,8 +9,9 @@ from lxml import etree
 from lxml.etree import _Element
 
 from samljit.mapping.aliases import ACCT, IDENTITY_PROVIDER, NAME_ID, TENANT_ID, short_name
+from samljit.mapping.presets import PRESETS
 from samljit.model import Guests, RequireSignature, Tenant
-from samljit.saml.names import DS, HTTP_POST, HTTP_REDIRECT, MD, SAMLP, ds, md
+from samljit.saml.names import DS, HTTP_POST, HTTP_REDIRECT, MD, PERSISTENT, SAMLP, URI_NAME, ds, md
 
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 
@@ -38,8 +39,10 @@ def build_sp_metadata(tenant: Tenant, *, certificates: Sequence[bytes] = ()) -> 
             _add_key(descriptor, certificate, use=use)
     if tenant.idp is None or tenant.idp.slo_url:  # not connected yet: each side needs the other's metadata first
         etree.SubElement(descriptor, md("SingleLogoutService"), {"Binding": HTTP_REDIRECT, "Location": tenant.sls_url})
-    if tenant.name_id_format:
-        etree.SubElement(descriptor, md("NameIDFormat")).text = tenant.name_id_format
+    # Keycloak, SimpleSAMLphp and others send the format that stands here; people known by it had better get a lasting one
+    name_id_format = tenant.name_id_format or (PERSISTENT if tenant.mapping.identity_source == NAME_ID else None)
+    if name_id_format:
+        etree.SubElement(descriptor, md("NameIDFormat")).text = name_id_format
     etree.SubElement(
         descriptor,
         md("AssertionConsumerService"),
@@ -62,7 +65,7 @@ def _base64(pem: bytes) -> str:
 def _add_requested_attributes(descriptor: _Element, tenant: Tenant) -> None:
     """What we read, so that an IdP's admin sees which claims to send (SAML metadata 2.4.4.1). Some IdPs send nothing else then.
 
-    No NameFormat: claims are told apart by their names alone.
+    A name that is a URI is called one: pysaml2 looks an OID up by name and format, and Shibboleth compares both.
     """
     wanted = _claims_wanted(tenant)
     if not wanted:
@@ -71,8 +74,11 @@ def _add_requested_attributes(descriptor: _Element, tenant: Tenant) -> None:
     etree.SubElement(service, md("ServiceName"), {_LANGUAGE: "en"}).text = urlsplit(tenant.acs_url).hostname
     for name, is_required in wanted.items():
         attributes = {"Name": name, "isRequired": "true" if is_required else "false"}
-        if short_name(name) not in (name, f"={name}"):
-            attributes["FriendlyName"] = short_name(name)
+        if ":" in name:
+            attributes["NameFormat"] = URI_NAME
+        friendly = short_name(name, PRESETS[tenant.preset].aliases)
+        if friendly not in (name, f"={name}"):
+            attributes["FriendlyName"] = friendly
         etree.SubElement(service, md("RequestedAttribute"), attributes)
 
 

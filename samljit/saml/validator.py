@@ -66,7 +66,7 @@ class Validator:
         root = parse(xml)
         request_id, verified = root.get("InResponseTo"), False
         try:
-            response = read_response(root)
+            response = read_response(root, preset=tenant.preset)
             if tenant.require_encryption and response.encrypted is None:
                 raise AssertionRejected(Reason.ENCRYPTION_MISSING)
             facts = _read_facts(response)
@@ -88,7 +88,7 @@ class Validator:
             return response, response.root
         plain = decrypt_response(xml, response.encrypted, keys=self._decryption_keys, allow_rsa15=tenant.allow_rsa15)
         try:
-            inner = read_response(parse(plain))
+            inner = read_response(parse(plain), preset=tenant.preset)
         except AssertionRejected as error:
             if error.reason in (Reason.XML_MALFORMED, Reason.XML_FORBIDDEN, Reason.XML_LIMITS):
                 raise AssertionRejected(Reason.DECRYPTION_FAILED) from None  # a wrong key may decrypt to anything

@@ -15,8 +15,9 @@ from typing import Any
 import idna
 
 from samljit.errors import Problem
-from samljit.mapping.problems import path_to
-from samljit.settings.document import PRESETS, RESERVED_SLUGS, SLUG_PATTERN
+from samljit.mapping.presets import DEFAULT_PRESET, PRESETS
+from samljit.mapping.problems import nearest_hint, path_to
+from samljit.settings.document import RESERVED_SLUGS, SLUG_PATTERN
 from samljit.settings.endpoints import check_base_url, check_endpoint, check_metadata_url, check_url_prefix, is_host
 from samljit.settings.key_files import check_key_pairs, check_rsa15
 from samljit.settings.source import Files
@@ -123,12 +124,16 @@ def _check_metadata_hosts(document: Mapping[str, Any]) -> list[Problem]:
 
 
 def _check_tenant(tenant: Mapping[str, Any], *, path: str, top: Top) -> list[Problem]:
-    preset = tenant.get("preset", "entra")
+    name = tenant.get("preset", DEFAULT_PRESET)
+    preset = PRESETS.get(name) if isinstance(name, str) else None
     problems = []
-    if isinstance(preset, str) and preset not in PRESETS:
-        hint = "Known here: " + ", ".join(PRESETS) + "."
-        problems.append(Problem(f"{path}.preset", "not_supported", "This preset is not available in this version.", hint))
-    if isinstance(preset, str) and preset.startswith("entra") and tenant.get("entra_tenant_id") is None:
+    if isinstance(name, str) and preset is None:
+        hint = f"{nearest_hint(name, PRESETS)} For any other IdP: generic."
+        problems.append(Problem(f"{path}.preset", "unknown_preset", "There is no preset of this name.", hint))
+    if preset is not None and not preset.starts_sign_ins and tenant.get("allow_idp_initiated") is True:
+        message = f"{preset.product} starts no sign-ins itself."
+        problems.append(Problem(f"{path}.allow_idp_initiated", "not_started_there", message, "Leave it out.", is_warning=True))
+    if preset is not None and preset.names_directory and tenant.get("entra_tenant_id") is None:
         hint = "Write the directory (tenant) ID from Entra's overview page: every sign-in must name it."
         message = 'The key "entra_tenant_id" is required for Entra.'
         problems.append(Problem(f"{path}.entra_tenant_id", "missing", message, hint))
@@ -142,8 +147,7 @@ def _check_tenant(tenant: Mapping[str, Any], *, path: str, top: Top) -> list[Pro
         problems.append(Problem(f"{path}.log_values_until", "invalid", "Is not a date.", 'For example "2026-12-31".'))
     idp = tenant.get("idp")
     if isinstance(idp, dict):
-        preset_name = preset if isinstance(preset, str) else PRESETS[0]
-        problems += _check_idp(idp, path=f"{path}.idp", preset=preset_name, top=top)
+        problems += _check_idp(idp, path=f"{path}.idp", preset=name if isinstance(name, str) else DEFAULT_PRESET, top=top)
     return problems
 
 

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from samljit.mapping.document import MappingDocument
+from samljit.mapping.presets import DEFAULT_PRESET, PRESETS
 
 SLUG_PATTERN = "^[a-z0-9][a-z0-9-]{0,62}$"
 RESERVED_SLUGS = frozenset({"admin", "login", "logout", "static"})
-PRESETS = ("entra",)
 
 _GUID_PATTERN = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
 _LONGEST_ENTITY_ID = 1024  # SAML metadata 2.2.1
@@ -106,11 +106,13 @@ class TenantDocument(_Document):
     name: Text = Field(description="What people call this customer; shown on pages.", examples=["Contoso Ltd"])
     enabled: bool = Field(default=True, description="false refuses every sign-in of this tenant.")
     preset: Text = Field(
-        default="entra", description="The kind of IdP. This version knows entra.", json_schema_extra={"enum": [*PRESETS]}
+        default=DEFAULT_PRESET,
+        description="The kind of IdP: its claim names, by what it knows people, where it lives, how its messages differ.",
+        json_schema_extra={"enum": [*PRESETS]},
     )
     entra_tenant_id: Annotated[str, Field(pattern=_GUID_PATTERN)] | None = Field(
         default=None,
-        description="The directory (tenant) ID in Entra; every sign-in must name it. Required for preset entra.",
+        description="The directory (tenant) ID in Entra; every sign-in must name it. Required for the presets of Entra.",
         examples=["aaaabbbb-0000-cccc-1111-dddd2222eeee"],
     )
     domains: list[Text] = Field(
@@ -130,8 +132,9 @@ class TenantDocument(_Document):
     accept_expired_certificates: bool = Field(
         default=False, description="true also trusts signing certificates that are out of date. Entra's gallery demands false."
     )
-    join_duplicate_attributes: bool = Field(
-        default=False, description="true makes one list of a claim that a response holds twice; false refuses the response."
+    join_duplicate_attributes: bool | None = Field(
+        default=None,
+        description="true makes one list of a claim that a response holds twice; false refuses the response. Absent: true for keycloak.",
     )
     name_id_format: NameIdFormat | None = Field(
         default=None, description="The NameID format to ask for. Absent: what the tenant's admin chose in Entra."

@@ -8,21 +8,10 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from samljit.errors import Problem
-
-# Microsoft's login hosts, all clouds; "*." stands for exactly one label. entra: authentication-national-cloud;
-# External ID: customers/how-to-register-saml-app; B2C: saml-service-provider. China has two names: its documentation says
-# partner.microsoftonline.cn, Microsoft's own libraries log in at chinacloudapi.cn (MSAL AzureCloudInstance.AzureChina).
-_ENTRA_HOSTS = (
-    "login.microsoftonline.com",
-    "login.microsoftonline.us",
-    "login.partner.microsoftonline.cn",
-    "login.chinacloudapi.cn",
-    "*.ciamlogin.com",
-    "*.b2clogin.com",
-)
+from samljit.mapping.presets import MICROSOFT_HOSTS, PRESETS
 
 # whose metadata is that of the whole directory unless the address names the app (entra: federation-metadata); B2C's is a policy's
-_APP_ID_HOSTS = tuple(host for host in _ENTRA_HOSTS if host != "*.b2clogin.com")
+_APP_ID_HOSTS = tuple(host for host in MICROSOFT_HOSTS if host != "*.b2clogin.com")
 _APP_ID = re.compile("[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 _URL_CHARACTERS = re.compile(r"[\x21-\x7e]+")
@@ -35,7 +24,8 @@ _COPY_URL = "In Entra: Single sign-on, SAML Certificates, copy App Federation Me
 
 def allowed_hosts(preset: str) -> tuple[str, ...] | None:
     """The hosts that an IdP of this preset may live on; None where any may do."""
-    return _ENTRA_HOSTS if preset.startswith("entra") else None
+    known = PRESETS.get(preset)
+    return known.hosts if known else None
 
 
 def check_endpoint(url: str, *, preset: str, base_url: str) -> str | None:
@@ -52,7 +42,7 @@ def check_endpoint(url: str, *, preset: str, base_url: str) -> str | None:
         return "Must use https; http is only for loopback addresses, while base_url is one too."
     hosts = allowed_hosts(preset)
     if hosts is not None and not (parts.port in (None, 443) and any(_fits(parts.hostname or "", host) for host in hosts)):
-        return f'Must lie on one of Microsoft\'s login hosts for preset "{preset}": {", ".join(hosts)}.'
+        return f'Must lie on one of these hosts for preset "{preset}": {", ".join(hosts)}.'
     return None
 
 

@@ -14,6 +14,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from pydantic import ValidationError
 
 from samljit.errors import Problem
+from samljit.mapping.presets import PRESETS
 from samljit.mapping.problems import path_to, problems_of
 from samljit.model import RequireSignature
 from samljit.settings.checks import check_document, normal_domain
@@ -186,7 +187,7 @@ def read_tenant(
         entity_id=tenant.entity_id,
         require_signature=RequireSignature(tenant.require_signature),
         accept_expired_certificates=tenant.accept_expired_certificates,
-        join_duplicate_attributes=tenant.join_duplicate_attributes,
+        join_duplicate_attributes=_else(tenant.join_duplicate_attributes, PRESETS[tenant.preset].repeats_attributes),
         name_id_format=tenant.name_id_format,
         log_values_until=date.fromisoformat(tenant.log_values_until) if tenant.log_values_until else None,
         sign_requests=tenant.sign_requests,
@@ -196,6 +197,10 @@ def read_tenant(
         mapping=mapping,
         idp=_idp(tenant.idp, path=path_to(path, "idp"), files=files) if tenant.idp else None,
     )
+
+
+def _else(written: bool | None, default: bool, /) -> bool:
+    return default if written is None else written
 
 
 def _idp(idp: IdpDocument, *, path: str, files: Files) -> MetadataFile | MetadataUrl | TypedIdp | None:

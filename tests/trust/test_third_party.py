@@ -15,6 +15,7 @@ import pytest
 from lxml import etree
 
 from samljit.testing import FakeEntra, Form, signing_key
+from tests.conftest import Mount
 from tests.host import ACS, ADELE, ENTITY_ID, FIELDS, LOGIN, ORIGIN, Host, make_host
 
 IDP = "https://idp.example.org/idp"
@@ -131,6 +132,40 @@ def test_a_response_that_pysaml2_made_and_signed_signs_its_person_in(
     assert (page.status, page.url) == (200, f"{ORIGIN}/reports/7")
     [user] = host.users()
     assert (user["email"], user["first_name"]) == ("adele.vance@contoso.example", "Adèle & <Co>")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("assertion", "response"), [(True, False), (False, True), (True, True)])
+def test_the_preset_generic_takes_what_pysaml2_signs_by_itself(
+    tmp_path: Path, mount: Mount, xmlsec1: str, assertion: bool, response: bool
+) -> None:
+    """With its numbered Signatures, and the OIDs that it makes of attributes by itself."""
+    from saml2.authn_context import PASSWORD
+    from saml2.saml import NAMEID_FORMAT_PERSISTENT, NameID
+
+    tenant = {"preset": "generic", "entra_tenant_id": None, "mapping": {"fields": FIELDS}}
+    host = mount(entra=FakeEntra(entity_id=IDP, sso_url=SSO, slo_url=SSO), tenant=tenant)
+    idp = make_idp(tmp_path, host, xmlsec1)
+    browser = host.browser()
+    request = host.entra.read_request(browser.get(LOGIN).url)
+    xml = idp.create_authn_response(
+        identity={"mail": ["adele.vance@contoso.example"], "givenName": ["Ad\u00e8le & <Co>"], "sn": ["Vance"]},
+        in_response_to=request.id,
+        destination=ACS,
+        sp_entity_id=ENTITY_ID,
+        name_id=NameID(format=NAMEID_FORMAT_PERSISTENT, text="a lasting one"),
+        authn={"class_ref": PASSWORD, "authn_instant": int(datetime.now(UTC).timestamp())},
+        sign_assertion=assertion,
+        sign_response=response,
+        sign_alg="http://www.w3.org/2001/04/xmldsig-more#rsa-sha256",
+        digest_alg="http://www.w3.org/2001/04/xmlenc#sha256",
+    )
+    assert 'Id="Signature' in str(xml)
+    page = browser.submit(Form(ACS, fields=(("SAMLResponse", encoded(str(xml))),)), by_script=True)
+    assert host.reasons() == [], [row.detail for row in host.rows("samljit_attempt")]
+    assert page.text == "user 1"
+    [user] = host.users()
+    assert (user["email"], user["first_name"]) == ("adele.vance@contoso.example", "Ad\u00e8le & <Co>")
 
 
 def encoded(xml: str) -> str:
