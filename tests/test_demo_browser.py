@@ -179,6 +179,20 @@ def test_a_record_is_made_then_follows_a_claim_then_rests(tab: Tab) -> None:
     assert (tab.outcome(), tab.record()) == ("unchanged", changed)
 
 
+def test_markup_and_hidden_characters_in_a_claim_end_as_plain_text(tab: Tab) -> None:
+    dialogs: list[str] = []
+    tab.page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    tab.open("/saml/contoso/login?next=/")
+    tab.page.get_by_role("link", name="Use another account").click()
+    tab.page.get_by_label("Display name").fill("<img src=x onerror=alert(1)>\u202etxt.exe\u2066\u200b {{7*7}}")
+    tab.page.get_by_label("E-mail").fill("marked.up@contoso.example")
+    tab.page.get_by_role("button", name="Add").click()
+    tab.page.get_by_role("button", name="marked.up@contoso.example").click()
+    tab.lands_on("/")
+    assert tab.record()["Display name"] == "<img src=x onerror=alert(1)>txt.exe {{7*7}}"
+    assert (tab.page.locator("img[src=x]").count(), dialogs) == (0, [])
+
+
 def test_a_deep_link_is_kept_through_the_whole_sign_in(tab: Tab) -> None:
     tab.open("/reports/12?from=mail")
     tab.pick(tab.new_person())
