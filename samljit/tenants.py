@@ -13,7 +13,7 @@ from uuid import UUID
 from samljit.errors import Problem
 from samljit.mapping.compile import compile_mapping
 from samljit.mapping.document import merge_documents
-from samljit.mapping.presets import PRESETS
+from samljit.mapping.presets import DEFAULT_PRESET, PRESETS
 from samljit.mapping.problems import path_to
 from samljit.model import IdentityProvider, MappingRules, Match, Tenant, Transform, UserShape
 from samljit.saml.certificates import read_usable_certificates
@@ -87,7 +87,7 @@ def outline_tenant(slug: str, document: Mapping[str, Any], settings: Settings, *
         name=name if isinstance(name, str) else slug,
         enabled=False,
         revision="",
-        preset="",
+        preset=DEFAULT_PRESET,
         entity_id=f"{place}/metadata",
         acs_url=f"{place}/acs",
         metadata_url=f"{place}/metadata",

@@ -6,6 +6,7 @@ import base64
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import onelogin.saml2
 import pytest
@@ -24,6 +25,8 @@ from samljit.model import (
     ValueType,
 )
 from samljit.saml.sp_metadata import build_sp_metadata
+from samljit.settings import read_settings
+from samljit.tenants import outline_tenant
 from samljit.testing import signing_key
 from tests.test_requests import CONTOSO
 
@@ -135,6 +138,13 @@ def test_what_the_tenant_fence_and_the_policy_read_is_asked_for_too() -> None:
 def test_a_mapping_that_reads_the_name_id_alone_asks_for_nothing() -> None:
     root = described(replace(CONTOSO, mapping=MappingRules("NameID")))
     assert root.find(".//md:AttributeConsumingService", MD) is None
+
+
+def test_a_tenant_that_cannot_be_used_as_it_stands_has_metadata_all_the_same(tmp_path: Path) -> None:
+    settings, _ = read_settings({"base_url": "https://app.example.com"}, base=tmp_path)
+    assert settings is not None
+    root = described(outline_tenant("broken", {"preset": "nonsense"}, settings, tenant_id=UUID(int=7)))
+    assert root.find(".//md:RequestedAttribute", MD) is None
 
 
 def test_a_name_id_format_is_named_where_it_is_configured() -> None:

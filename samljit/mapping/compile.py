@@ -27,6 +27,7 @@ from samljit.mapping.transforms import NAMED, look_up, split_at
 from samljit.mapping.values import Misfit, can_hold, fit_constant
 from samljit.model import (
     FieldRule,
+    Guests,
     MappingRules,
     Match,
     Multi,
@@ -199,8 +200,13 @@ def _compile_policy(section: Any, *, scene: _Scene, filled: frozenset[str]) -> t
         document = PolicyDocument.model_validate({} if section is None else section)
     except ValidationError:
         return Policy(), []  # reported with the whole document
-    path, aliases = path_to(scene.path, "policy"), scene.preset.aliases
-    return compile_policy(document, path=path, shape=scene.shape, filled=filled, aliases=aliases)
+    path, preset = path_to(scene.path, "policy"), scene.preset
+    policy, problems = compile_policy(document, path=path, shape=scene.shape, filled=filled, aliases=preset.aliases)
+    if policy.guests is Guests.DENY and not preset.names_directory:
+        message = f"{preset.product} does not say who is a guest: nobody would be refused."
+        hint = 'Write a policy of the tenant\'s own without it; "require" can ask for a group.'
+        problems.append(Problem(path_to(path, "guests"), "guests_unknown", message, hint))
+    return policy, problems
 
 
 def _compile_entry(target: str, entry: Any, *, scene: _Scene) -> tuple[FieldRule | None, list[Problem]]:

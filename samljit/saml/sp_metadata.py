@@ -94,4 +94,4 @@ def _claims_wanted(tenant: Tenant) -> dict[str, bool]:
     others += [(ACCT, IDENTITY_PROVIDER)] if mapping.policy.guests is Guests.DENY else []
     for claim in (claim for sources in others for claim in sources):
         wanted.setdefault(claim, False)
-    return {claim: is_required for claim, is_required in wanted.items() if claim != NAME_ID}
+    return {claim: is_required for claim, is_required in wanted.items() if claim not in ("", NAME_ID)}

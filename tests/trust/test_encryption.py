@@ -17,7 +17,7 @@ from samljit.saml import encryption
 from samljit.testing import Encryption, FakeEntra, KeyPair, signing_key
 from samljit.testing.encryption import XENC, XENC11
 from tests.host import Host, key_files, make_host, settings_for
-from tests.trust.forge import Desk, refused
+from tests.trust.forge import Desk, answer, public_face, refused
 
 OWN, OLD, STRANGER = (lambda: signing_key("our own")), (lambda: signing_key("our older one")), (lambda: signing_key("a stranger's"))
 
@@ -279,6 +279,16 @@ def test_with_rsa15_padding_key_and_content_fail_alike(b2c_host: Host, caplog: p
     assert (page.status, [row.detail for row in b2c_host.rows("samljit_attempt")]) == (403, [""])
 
 
+def test_42_a_failed_decryption_reads_like_a_wrong_signature_or_a_missing_encryption(b2c_host: Host, strict_host: Host) -> None:
+    looks = {"signature": answer(b2c_host, encryption=b2c(OWN()), key=STRANGER()), "plain": answer(strict_host)}
+    for name in ("8-to-another-key", "8-first-byte", "8-good-padding-of-another-key", "8-padding-of-the-content", "8-gcm"):
+        changes = RSA15_FAULTS[name]
+        encryption = changes.get("encryption", lambda: b2c(OWN()))()
+        looks[name] = answer(b2c_host, **{**changes, "encryption": encryption})
+    assert {flow.page.status for flow in looks.values()} == {403}
+    assert len({public_face(flow.page) for flow in looks.values()}) == 1
+
+
 def test_8_what_stands_in_for_a_bad_key_is_always_the_same_and_nobody_elses() -> None:
     own, other, wrapped = OWN().private_key, OLD().private_key, b"a ciphertext"
     made = [encryption._stand_in(key, text) for key, text in ((own, wrapped), (own, wrapped), (other, wrapped), (own, b"another"))]
@@ -296,8 +306,10 @@ def test_8_3des_is_refused_whatever_a_tenant_allows(b2c_host: Host, caplog: pyte
 @pytest.fixture
 def strict_host(tmp_path: Path) -> Any:
     entra = FakeEntra()
-    given = settings_for(tmp_path, entra, sp=key_files(tmp_path, own=OWN()), tenant={"require_encryption": True})
-    made = make_host(tmp_path, entra=entra, settings=given)
+    directory = tmp_path / "strict"
+    directory.mkdir()
+    given = settings_for(directory, entra, sp=key_files(directory, own=OWN()), tenant={"require_encryption": True})
+    made = make_host(directory, entra=entra, settings=given)
     yield made
     made.session.remove()
     made.engine.dispose()

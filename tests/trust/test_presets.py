@@ -526,6 +526,13 @@ def test_an_alias_of_entras_that_means_nothing_elsewhere_is_warned_about(preset:
     assert (rules.identity_source, problems) == ("objectidentifier", [])
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_35_guests_can_only_be_kept_out_where_the_idp_says_who_they_are(preset: str) -> None:
+    rules, problems = compiled(preset, identity={"source": "=an id"}, policy={"guests": "deny"})
+    expected = [] if preset.startswith("entra") else ["guests_unknown"]
+    assert ([problem.code for problem in problems], rules is None) == (expected, bool(expected))
+
+
 def test_metadata_asks_for_a_lasting_name_id_where_people_are_known_by_it(scene: Any) -> None:
     at = scene("keycloak", KEYCLOAK)
     root = etree.fromstring(at.host.app.test_client().get(ENTITY_ID).data)
