@@ -50,10 +50,20 @@ class Transaction(Protocol):
     def count_users(self, tenant_id: UUID) -> int:
         """How many users are linked to the tenant. Exact until the end of the transaction if it has locked the tenant."""
 
+    def note_sign_in(self, *, now: datetime) -> None:
+        """Remembers that the person whom `find_user` has found was here."""
+
     def create_user(
-        self, values: Mapping[str, Any], *, tenant: Tenant, subject: Subject, now: datetime, is_active: bool
+        self,
+        values: Mapping[str, Any],
+        *,
+        tenant: Tenant,
+        subject: Subject,
+        now: datetime,
+        is_active: bool,
+        granted: tuple[str, ...],
     ) -> Any:
-        """Makes a user with these values and the tenant's fields, links the subject to it, gives its key.
+        """Makes a user with these values, the tenant's fields and these roles, links the subject to it, gives its key.
         Raises: WriteConflict, HostRefused."""
 
     def link_user(self, user_id: Any, *, subject: Subject, now: datetime) -> None:

@@ -118,18 +118,6 @@ def test_a_refused_sign_in_changes_no_role(mount: Mount) -> None:
     assert grants(host) == {1: {"admin"}}
 
 
-def test_a_tenant_without_roles_asks_no_more_of_the_database_and_one_with_roles_once(mount: Mount) -> None:
-    for options, most in (({}, 5), ({"tenant": tenant()}, 6)):
-        host = mount(**options)
-        host.sign_in(ADMIN)
-        [form] = forms(host, ADMIN, 1)
-        seen: list[str] = []
-        event.listen(host.engine, "before_cursor_execute", lambda *given, seen=seen: seen.append(given[2]))
-        host.app.test_client().post("/saml/contoso/acs", data=form, base_url="https://app.example.com")
-        assert len(seen) == most, seen
-        assert any("samljit_role_grant" in statement for statement in seen) is bool(options)
-
-
 # --- the host's own list ----------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,8 @@ _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 def clean(text: str) -> str:
     """The text in NFC, trimmed, line ends and tabs as spaces, without control, zero-width and bidi characters."""
+    if text.isascii() and text.isprintable():  # most values: nothing in them is any of these
+        return text.strip()
     spaced = "".join(" " if char.isspace() else char for char in unicodedata.normalize("NFC", text))
     kept = "".join(char for index, char in enumerate(spaced) if _is_visible(spaced, index))
     # what was taken out may have kept a letter and its accent apart

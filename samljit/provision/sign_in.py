@@ -147,10 +147,10 @@ def _run(store: Store, job: _Job, *, reference: str) -> SignIn:
 def _prepare(transaction: Transaction, job: _Job) -> None:
     """Takes the tenant's lock, where its number of users is limited or it sends a claim for the first time."""
     rules = job.tenant.mapping.roles
-    sources = frozenset(rules.sources if rules else ())
+    claims = job.assertion.claims
     # a claim without a value says nothing of whether the tenant sends it
-    came = frozenset(name for name, values in job.assertion.claims.items() if any(map(clean, values)))
-    new_claims = sources & came - job.tenant.claims_seen
+    came = frozenset(name for name in (rules.sources if rules else ()) if any(map(clean, claims.get(name, ()))))
+    new_claims = came - job.tenant.claims_seen
     if new_claims or job.tenant.mapping.policy.max_users is not None:
         transaction.lock_tenant(job.tenant.id)
     if new_claims:
@@ -198,18 +198,20 @@ def _apply(transaction: Transaction, job: _Job, *, plan: Plan, user: ExistingUse
     if plan.outcome is Outcome.REFUSE:
         raise PlanRefused(plan, subject=job.subject, user_id=user.id if user else None)
     tenant, subject, now = job.tenant, job.subject, job.now
-    user = user or plan.links
+    existing = user or plan.links
+    if existing is None:
+        return transaction.create_user(
+            plan.values, tenant=tenant, subject=subject, now=now, is_active=plan.is_active, granted=plan.granted
+        )
     if user is None:
-        user_id = transaction.create_user(plan.values, tenant=tenant, subject=subject, now=now, is_active=plan.is_active)
+        transaction.link_user(existing.id, subject=subject, now=now)
     else:
-        user_id = user.id
-        if plan.links is not None:
-            transaction.link_user(user_id, subject=subject, now=now)
-        if plan.values:
-            transaction.update_user(user_id, plan.values)
+        transaction.note_sign_in(now=now)
+    if plan.values:
+        transaction.update_user(existing.id, plan.values)
     if plan.granted or plan.revoked:
-        transaction.change_roles(user_id, tenant_id=tenant.id, granted=plan.granted, revoked=plan.revoked, now=now)
-    return user_id
+        transaction.change_roles(existing.id, tenant_id=tenant.id, granted=plan.granted, revoked=plan.revoked, now=now)
+    return existing.id
 
 
 def _log_row(job: _Job, plan: Plan, *, user_id: Any, reference: str) -> Attempt:

@@ -7,8 +7,6 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
-
 from samljit.errors import Reason
 from samljit.model import (
     Attempt,
@@ -80,25 +78,25 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
-def insert_attempt(table: sa.Table, attempt: Attempt) -> sa.Insert:
-    """The statement that writes an attempt."""
-    return sa.insert(table).values(
-        reference=attempt.reference,
-        tenant_id=str(attempt.tenant_id),
-        at=to_database(attempt.at),
-        stage=attempt.stage.value,
-        outcome=attempt.outcome.value,
-        reason=attempt.reason.value if attempt.reason else None,
-        detail=attempt.detail[:_LONGEST_DETAIL],
-        user_id=attempt.user_id,
-        subject_key=attempt.subject_key,
-        request_nonce=attempt.request_nonce,
-        claim_names=list(attempt.claim_names),
-        decisions=[_written(decision, keeps_values=attempt.keeps_values) for decision in attempt.decisions],
-        roles=[{"role": d.role, "action": d.action.value, "why": d.why.value, "source": d.source} for d in attempt.roles],
-        claim_state=attempt.claim_state.value if attempt.claim_state else None,
-        browser=attempt.browser[:255],
-        times=attempt.times,
-        finished_at=to_database(attempt.finished_at) if attempt.finished_at else None,
-        session_ends_at=to_database(attempt.session_ends_at) if attempt.session_ends_at else None,
-    )
+def attempt_row(attempt: Attempt) -> dict[str, Any]:
+    """The row that an attempt is written as, by column."""
+    return {
+        "reference": attempt.reference,
+        "tenant_id": str(attempt.tenant_id),
+        "at": to_database(attempt.at),
+        "stage": attempt.stage.value,
+        "outcome": attempt.outcome.value,
+        "reason": attempt.reason.value if attempt.reason else None,
+        "detail": attempt.detail[:_LONGEST_DETAIL],
+        "user_id": attempt.user_id,
+        "subject_key": attempt.subject_key,
+        "request_nonce": attempt.request_nonce,
+        "claim_names": list(attempt.claim_names),
+        "decisions": [_written(decision, keeps_values=attempt.keeps_values) for decision in attempt.decisions],
+        "roles": [{"role": d.role, "action": d.action.value, "why": d.why.value, "source": d.source} for d in attempt.roles],
+        "claim_state": attempt.claim_state.value if attempt.claim_state else None,
+        "browser": attempt.browser[:255],
+        "times": attempt.times,
+        "finished_at": to_database(attempt.finished_at) if attempt.finished_at else None,
+        "session_ends_at": to_database(attempt.session_ends_at) if attempt.session_ends_at else None,
+    }

@@ -46,19 +46,20 @@ def over(table: sa.Table, now: datetime) -> sa.ColumnElement[bool]:
     return sa.or_(table.c.began_at < to_database(now - LONGEST), table.c.ended_at < to_database(now - ENDED_KEPT))
 
 
-def insert_session(table: sa.Table, session: IdpSession) -> sa.Insert:
+def session_row(session: IdpSession) -> dict[str, Any]:
+    """The row that a session is written as, by column."""
     index = session.session_index
-    return sa.insert(table).values(
-        reference=session.reference,
-        tenant_id=str(session.tenant_id),
-        user_id=session.user_id,
-        session_key=None if index is None else session_key(session.tenant_id, index),
-        name_id_key=name_id_key(session.tenant_id, session.name_id),
-        name_id=asdict(session.name_id),
-        session_index=index,
-        began_at=to_database(session.began_at),
-        ended_at=to_database(session.ended_at) if session.ended_at else None,
-    )
+    return {
+        "reference": session.reference,
+        "tenant_id": str(session.tenant_id),
+        "user_id": session.user_id,
+        "session_key": None if index is None else session_key(session.tenant_id, index),
+        "name_id_key": name_id_key(session.tenant_id, session.name_id),
+        "name_id": asdict(session.name_id),
+        "session_index": index,
+        "began_at": to_database(session.began_at),
+        "ended_at": to_database(session.ended_at) if session.ended_at else None,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, scoped_session
@@ -59,6 +60,22 @@ def open_session(factory: Callable[[], Session]) -> Iterator[Session]:
             session.close()
         except DBAPIError:
             session.invalidate()
+
+
+@contextmanager
+def single_statement(factory: Callable[[], Session], bind: Mapping[str, Any]) -> Iterator[Connection]:
+    """A connection for one statement, which is a transaction by itself: committed when it has run.
+
+    On PostgreSQL without BEGIN and COMMIT around it, each of which is a message there and back. Where the drivers of other databases would
+    send a message to switch that off, and where a connection is given whose transaction is the host's, as in tests, it is as usual.
+    """
+    with open_session(factory) as session:
+        engine = session.get_bind(**bind)
+        alone = isinstance(engine, Engine) and engine.dialect.name == "postgresql"
+        options = {"isolation_level": "AUTOCOMMIT"} if alone else {}
+        yield session.connection(bind_arguments=dict(bind), execution_options=options)
+        if not alone:
+            session.commit()
 
 
 @contextmanager

@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from samljit.model import Attempt, ExistingUser, Subject, Tenant
-from samljit.sql.attempts import insert_attempt, read_attempt
-from samljit.sql.sessions import commit, open_session
+from samljit.sql.attempts import attempt_row, read_attempt
+from samljit.sql.sessions import commit, open_session, single_statement
+from samljit.sql.statements import make_statements
 from samljit.sql.tables import to_database
-from samljit.sql.transaction import SqlTransaction, find_identity
+from samljit.sql.transaction import SqlTransaction, is_of_subject
 from samljit.sql.users import HostUsers, column_attributes, unique_sets
 from samljit.store import Transaction
 
@@ -27,19 +28,19 @@ class SqlStore:
         self._users = users
         self._tables = users.tables
         self._bind = users.bind
+        self._statements = make_statements(users)
 
     # --- provisioning: the Store protocol -----------------------------------------------------------------------------
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         with self._session() as session:
-            yield SqlTransaction(session, users=self._users)
+            yield SqlTransaction(session, users=self._users, statements=self._statements)
             commit(session)
 
     def add_attempt(self, attempt: Attempt) -> None:
-        with self._session() as session:
-            session.execute(insert_attempt(self._tables.attempt, attempt), bind_arguments=self._bind)
-            session.commit()
+        with single_statement(self._factory, self._bind) as connection:
+            connection.execute(self._statements.add_attempt, attempt_row(attempt))
 
     def find_conflict(self, values: Mapping[str, Any], *, tenant: Tenant, besides: Any = None) -> str | None:
         users = self._users
@@ -60,34 +61,28 @@ class SqlStore:
     def find_user(self, user_id: Any, *, tenant: Tenant) -> ExistingUser | None:
         """The user with this key as a sign-in for this tenant would find it. Raises: ProvisioningRefused (user_outside_tenant)."""
         with self._session() as session:
-            return SqlTransaction(session, users=self._users).read_user(user_id, tenant=tenant)
+            return SqlTransaction(session, users=self._users, statements=self._statements).read_user(user_id, tenant=tenant)
 
     def find_subject_user(self, subject: Subject) -> Any:
+        table = self._tables.identity
         with self._session() as session:
-            row = find_identity(session, subject, self._users)
-            return None if row is None else row.user_id
+            query = sa.select(table).where(table.c.subject_key == subject.key)
+            row = session.execute(query, bind_arguments=self._bind).first()
+        return row.user_id if row is not None and is_of_subject(row, subject) else None
 
     # --- the second hop -----------------------------------------------------------------------------------------------
 
     def find_attempt(self, reference: str) -> Attempt | None:
         """One row of the sign-in log; with old and new values of its field decisions only where they were kept."""
-        table = self._tables.attempt
-        with self._session() as session:
-            row = session.execute(sa.select(table).where(table.c.reference == reference), bind_arguments=self._bind).first()
+        with single_statement(self._factory, self._bind) as connection:
+            row = connection.execute(self._statements.find_attempt, {"wanted": reference}).first()
         return None if row is None else read_attempt(row)
 
     def finish_attempt(self, reference: str, *, now: datetime) -> bool:
-        """Uses a hand-over, once: whether this call was the one. The identity remembers that its person has signed in."""
-        table, identity = self._tables.attempt, self._tables.identity
-        with self._session() as session:
-            query = sa.update(table).where(table.c.reference == reference, table.c.finished_at.is_(None))
-            result = session.execute(query.values(finished_at=to_database(now)), bind_arguments=self._bind)
-            whose = sa.select(table.c.subject_key).where(table.c.reference == reference).scalar_subquery()
-            seen = sa.update(identity).where(identity.c.subject_key == whose).values(signed_in_at=to_database(now))
-            if result.rowcount == 1:  # type: ignore[attr-defined]
-                session.execute(seen, bind_arguments=self._bind)
-            session.commit()
-            return bool(result.rowcount == 1)  # type: ignore[attr-defined]
+        """Uses a hand-over, once: whether this call was the one."""
+        values = {"wanted": reference, "moment": to_database(now)}
+        with single_statement(self._factory, self._bind) as connection:
+            return connection.execute(self._statements.finish, values).rowcount == 1
 
     # --- for the host -------------------------------------------------------------------------------------------------
 
@@ -105,13 +100,21 @@ class SqlStore:
         with self._session() as session:
             return tuple(session.execute(query.distinct().order_by(state.c.slug), bind_arguments=self._bind).scalars())
 
-    def purge_assertions(self, *, now: datetime) -> int:
-        """Forgets consumed assertions that could no longer be accepted anyway. Gives how many."""
-        table = self._tables.assertion
-        with self._session() as session:
-            result = session.execute(sa.delete(table).where(table.c.expires_at < to_database(now)), bind_arguments=self._bind)
-            session.commit()
-            return int(result.rowcount)  # type: ignore[attr-defined]
+    def purge_assertions(self, *, now: datetime, batch: int = 1000, most: int = 10_000) -> int:
+        """Forgets consumed assertions that could no longer be accepted anyway, in batches, and not all where there are very many.
+        Gives how many."""
+        table, done = self._tables.assertion, 0
+        ids = sa.select(table.c.id).where(table.c.expires_at < to_database(now)).limit(batch)
+        while done < most:
+            with self._session() as session:
+                found = list(session.execute(ids, bind_arguments=self._bind).scalars())
+                if found:
+                    session.execute(sa.delete(table).where(table.c.id.in_(found)), bind_arguments=self._bind)
+                    session.commit()
+            done += len(found)
+            if len(found) < batch:
+                break
+        return done
 
     @contextmanager
     def _session(self) -> Iterator[Session]:

@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from samljit.errors import ProvisioningRefused, Reason
 from samljit.model import Attempt, EmailHolder, ExistingUser, IdpSession, RoleSync, Subject, Tenant
-from samljit.sql.attempts import insert_attempt
+from samljit.sql.attempts import attempt_row
 from samljit.sql.holders import find_holders
-from samljit.sql.idp_sessions import insert_session
+from samljit.sql.idp_sessions import session_row
+from samljit.sql.statements import Statements
 from samljit.sql.tables import to_database
 from samljit.sql.users import HostUsers
 from samljit.store import Replayed
@@ -25,15 +26,22 @@ from samljit.store import Replayed
 class SqlTransaction:
     """The statements of a sign-in, in the session that is given; whoever gave it commits."""
 
-    def __init__(self, session: Session, *, users: HostUsers) -> None:
+    def __init__(self, session: Session, *, users: HostUsers, statements: Statements) -> None:
         self._session = session
         self._users = users
+        self._statements = statements
+        self._user: Any = None  # a session forgets what nobody holds, and would ask for it again
+        self._identity_id: int | None = None
+        self._user_count: int | None = None
         self._tables = users.tables
         self._bind = users.bind
+        self._connection = session.connection(bind_arguments=users.bind)
 
     def lock_tenant(self, tenant_id: UUID) -> None:
         # an UPDATE that changes nothing, and no SELECT FOR UPDATE: it locks on all databases, and first of all statements, or two
         # inserts that refer to the row would each hold it against the other (MariaDB, InnoDB locking of foreign keys)
+        if self._connection.dialect.name == "sqlite":
+            return  # has one writer at a time: `consume` makes others wait, and nothing is read before it
         table = self._tables.tenant_state
         query = sa.update(table).where(table.c.id == str(tenant_id)).values(created_at=table.c.created_at)
         self._session.execute(query, bind_arguments=self._bind)
@@ -53,18 +61,25 @@ class SqlTransaction:
             "expires_at": to_database(expires),
         }
         try:
-            self._session.execute(sa.insert(self._tables.assertion).values(**values), bind_arguments=self._bind)
+            self._connection.execute(self._statements.consume, values)
         except IntegrityError:
             raise Replayed from None
 
     def find_user(self, subject: Subject, *, tenant: Tenant) -> ExistingUser | None:
-        identity = find_identity(self._session, subject, self._users)
-        if identity is None:
+        query = self._statements.find[tenant.mapping.policy.max_users is not None, _manages_roles(tenant)]
+        values = {"subject_key": subject.key, "tenant_id": str(subject.tenant_id)}
+        rows = self._session.execute(query, values, bind_arguments=self._bind).unique().all()
+        if not rows or rows[0].identity_id is None:
+            self._user_count = rows[0].user_count if rows else None
             return None
-        user = self.read_user(identity.user_id, tenant=tenant)
-        if user is None:
+        row = rows[0]
+        if not is_of_subject(row, subject):
+            return None
+        if row[0] is None:
             raise ProvisioningRefused(Reason.USER_GONE, "an identity points to a user that does not exist")
-        return user
+        granted = frozenset(row.granted_role for row in rows if row.granted_role) if _manages_roles(tenant) else frozenset()
+        self._user, self._identity_id = row[0], row.identity_id
+        return self._users.read(row[0], tenant=tenant, granted=granted)
 
     def read_user(self, user_id: Any, *, tenant: Tenant) -> ExistingUser | None:
         user = self._session.get(self._users.model, user_id)
@@ -77,19 +92,32 @@ class SqlTransaction:
         )
 
     def count_users(self, tenant_id: UUID) -> int:
+        if self._user_count is not None:  # `find_user` has counted along
+            return self._user_count
         table = self._tables.identity
         query = sa.select(sa.func.count(table.c.user_id.distinct())).where(table.c.tenant_id == str(tenant_id))
         return int(self._session.execute(query, bind_arguments=self._bind).scalar_one())
 
+    def note_sign_in(self, *, now: datetime) -> None:
+        self._connection.execute(self._statements.sign_in, {"identity_id": self._identity_id, "moment": to_database(now)})
+
     def create_user(
-        self, values: Mapping[str, Any], *, tenant: Tenant, subject: Subject, now: datetime, is_active: bool
+        self,
+        values: Mapping[str, Any],
+        *,
+        tenant: Tenant,
+        subject: Subject,
+        now: datetime,
+        is_active: bool,
+        granted: tuple[str, ...],
     ) -> Any:
-        user_id = self._users.create(self._session, values, tenant=tenant, is_active=is_active)
-        self._insert_identity(subject, user_id=user_id, now=now)
+        user_id, added = self._users.create(self._session, values, tenant=tenant, is_active=is_active, granted=granted)
+        self._insert_identity(subject, user_id=user_id, now=now, signed_in_at=now if is_active else None)
+        self._insert_grants(user_id, tenant_id=tenant.id, granted=granted, added=added, now=now)
         return user_id
 
     def link_user(self, user_id: Any, *, subject: Subject, now: datetime) -> None:
-        self._insert_identity(subject, user_id=user_id, now=now, found_by_email=user_id)
+        self._insert_identity(subject, user_id=user_id, now=now, signed_in_at=now, found_by_email=user_id)
 
     def change_roles(
         self, user_id: Any, *, tenant_id: UUID, granted: tuple[str, ...], revoked: tuple[str, ...], now: datetime
@@ -105,19 +133,26 @@ class SqlTransaction:
         if handed_on := put_in & elsewhere:  # what another tenant grants as well stays in the list, as that one's
             query = sa.update(table).where(table.c.user_id == user_id, table.c.role.in_(handed_on)).values(in_field=True)
             self._session.execute(query, bind_arguments=self._bind)
+        self._insert_grants(user_id, tenant_id=tenant_id, granted=granted, added=added, now=now)
+
+    def _insert_grants(
+        self, user_id: Any, *, tenant_id: UUID, granted: tuple[str, ...], added: frozenset[str], now: datetime
+    ) -> None:
         common = {"tenant_id": str(tenant_id), "user_id": user_id, "granted_at": to_database(now)}
         made = [{**common, "role": role, "in_field": role in added} for role in granted]
         if made:
-            self._session.execute(sa.insert(table), made, bind_arguments=self._bind)
+            self._connection.execute(self._statements.add_grants, made)
 
     def _find_granted(self, user_id: Any, tenant: Tenant) -> frozenset[str]:
-        rules, table = tenant.mapping.roles, self._tables.role_grant
-        if rules is None or rules.sync_mode is RoleSync.OFF:
+        if not _manages_roles(tenant):
             return frozenset()
+        table = self._tables.role_grant
         query = sa.select(table.c.role).where(table.c.user_id == user_id, table.c.tenant_id == str(tenant.id))
         return frozenset(self._session.execute(query, bind_arguments=self._bind).scalars())
 
-    def _insert_identity(self, subject: Subject, *, user_id: Any, now: datetime, found_by_email: Any = None) -> None:
+    def _insert_identity(
+        self, subject: Subject, *, user_id: Any, now: datetime, signed_in_at: datetime | None, found_by_email: Any = None
+    ) -> None:
         row = {
             "subject_key": subject.key,
             "tenant_id": str(subject.tenant_id),
@@ -126,26 +161,27 @@ class SqlTransaction:
             "subject": subject.value,
             "user_id": user_id,
             "created_at": to_database(now),
+            "signed_in_at": to_database(signed_in_at) if signed_in_at else None,
             "found_by_email": found_by_email,
         }
-        self._session.execute(sa.insert(self._tables.identity).values(**row), bind_arguments=self._bind)
+        self._connection.execute(self._statements.add_identity, row)
 
     def update_user(self, user_id: Any, values: Mapping[str, Any]) -> None:
         self._users.update(self._session, user_id, values)
 
     def add_attempt(self, attempt: Attempt) -> None:
-        self._session.execute(insert_attempt(self._tables.attempt, attempt), bind_arguments=self._bind)
+        self._connection.execute(self._statements.add_attempt, attempt_row(attempt))
 
     def begin_session(self, session: IdpSession) -> None:
-        self._session.execute(insert_session(self._tables.session, session), bind_arguments=self._bind)
+        self._connection.execute(self._statements.add_session, session_row(session))
 
 
-def find_identity(session: Session, subject: Subject, users: HostUsers) -> Any:
-    """The identity row of a subject. What the query found is compared again byte for byte: MariaDB compares text loosely."""
-    table = users.tables.identity
-    query = sa.select(table).where(table.c.subject_key == subject.key)
-    row = session.execute(query, bind_arguments=users.bind).first()
-    if row is None:
-        return None
+def _manages_roles(tenant: Tenant) -> bool:
+    rules = tenant.mapping.roles
+    return rules is not None and rules.sync_mode is not RoleSync.OFF
+
+
+def is_of_subject(row: Any, subject: Subject) -> bool:
+    """Whether the identity in a row that was found for a subject is that one's, byte for byte: MariaDB compares text loosely."""
     wanted = (subject.key, str(subject.tenant_id), subject.issuer, subject.source, subject.value)
-    return row if (row.subject_key, row.tenant_id, row.issuer, row.source, row.subject) == wanted else None
+    return bool((row.subject_key, row.tenant_id, row.issuer, row.source, row.subject) == wanted)

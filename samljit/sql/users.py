@@ -102,16 +102,30 @@ class HostUsers:
             roles = frozenset(read_roles(user, self.roles_field))
         return ExistingUser(getattr(user, self.key), self.is_active(user), values, granted, roles)
 
-    def create(self, session: Session, values: Mapping[str, Any], *, tenant: Tenant, is_active: bool) -> Any:
-        """Makes a user and gives its key. Raises: HostRefused, WriteConflict."""
+    def create(
+        self, session: Session, values: Mapping[str, Any], *, tenant: Tenant, is_active: bool, granted: tuple[str, ...] = ()
+    ) -> tuple[Any, frozenset[str]]:
+        """Makes a user. Gives its key, and which of the roles granted were put into the host's roles_field.
+
+        Raises: HostRefused, WriteConflict.
+        """
         fixed: dict[str, Any] = self.fields_of(tenant)
         if self.active_field:
             fixed[self.active_field] = is_active
         with _host_code():
             user = _construct(self.model, {**values, **fixed})
             session.add(user)
+            added = self._add_roles(user, granted)
             session.flush()
-        return getattr(user, self.key)
+        return getattr(user, self.key), added
+
+    def _add_roles(self, user: Any, granted: tuple[str, ...]) -> frozenset[str]:
+        if self.roles_field is None or not granted:
+            return frozenset()
+        before = read_roles(user, self.roles_field)
+        added = [role for role in granted if role not in before]
+        write_roles(user, self.roles_field, added=added, removed=[])
+        return frozenset(added)
 
     def update(self, session: Session, user_id: Any, values: Mapping[str, Any]) -> None:
         """Writes just these columns. Raises: HostRefused, WriteConflict."""
@@ -227,17 +241,20 @@ def _forget_deleted(users: HostUsers) -> None:
     if tables.user.info.get("samljit.listening"):
         return
     tables.user.info["samljit.listening"] = True
+    owned = (tables.identity, tables.role_grant, tables.session)
+    named = (sa.exists().where(table.c.user_id == sa.bindparam("user_id")) for table in (*owned, tables.attempt))
+    left_behind = sa.select(sa.literal(1)).where(sa.or_(*named))
 
     @event.listens_for(users.mapper, "after_delete", propagate=True)
     def forget(_: Mapper[Any], connection: sa.Connection, user: Any) -> None:
         key = getattr(user, users.key)
-        for table in (tables.identity, tables.role_grant):
+        for table in owned:
             connection.execute(sa.delete(table).where(table.c.user_id == key))
         connection.execute(sa.update(tables.attempt).where(tables.attempt.c.user_id == key).values(user_id=None))
 
     @event.listens_for(users.mapper, "after_insert", propagate=True)
     def part(mapper: Mapper[Any], connection: sa.Connection, user: Any) -> None:
-        if connection.dialect.name == "sqlite":
+        if connection.dialect.name == "sqlite" and connection.execute(left_behind, {"user_id": getattr(user, users.key)}).first():
             forget(mapper, connection, user)
 
 

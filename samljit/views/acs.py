@@ -9,9 +9,10 @@ from __future__ import annotations
 import secrets as tokens
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from flask import Response, request, url_for
+from flask import Response, current_app, request, url_for
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from samljit.errors import AssertionRejected, ProvisioningRefused, Reason, SignInRefused
@@ -89,7 +90,6 @@ def answer(step: Step) -> Response:
         step.user_id = find_user_of(assertion, store=mounted().store, tenant=tenant)
         return _refuse_at_finish(refused, step)
     _tell_host(done, tenant)
-    mounted().purge_now_and_then(now=step.now)
     if not done.plan.is_active:
         return _refuse_newcomer(done, step)
     # nobody here has remembered where a sign-in is to go that the IdP has started
@@ -100,7 +100,10 @@ def answer(step: Step) -> Response:
 def acs(tenant: str) -> Response:
     """Takes an assertion, creates or updates its person, and hands over to `finish`. Answers 400, 403, 409, 413, 429 or 503 otherwise."""
     answered = answer(tenant)
-    return OwnCookiesOnly(answered.get_data(), answered.status, answered.headers)
+    response = OwnCookiesOnly(answered.get_data(), answered.status, answered.headers)
+    purge = partial(mounted().purge_now_and_then, current_app._get_current_object())  # type: ignore[attr-defined]
+    response.call_on_close(purge)  # when the person has the answer
+    return response
 
 
 def limit_body() -> None:

@@ -112,13 +112,15 @@ class Mounted:
             after_this_request(partial(_close, session))
             return self.users.load(session, user_id)
 
-    def purge_now_and_then(self, *, now: datetime) -> None:
+    def purge_now_and_then(self, app: Flask) -> None:
         """Forgets consumed assertions that have expired, at most once a minute in this process. A lost database is not its affair."""
+        now = utc_now()
         minute = int(now.timestamp()) // 60
         if self._purged.get("minute") == minute:
             return
         self._purged["minute"] = minute
-        with suppress(Unavailable, WriteConflict):
+        # Flask-SQLAlchemy finds its engine through the app, and the request's own context is over
+        with suppress(Unavailable, WriteConflict), app.app_context():
             self.store.purge_assertions(now=now)
 
     def user_id_of(self, user: Any) -> Any:
