@@ -19,7 +19,7 @@ from typing import Any
 from samljit.errors import Problem, Reason, SignInRefused
 from samljit.mapping.mail import domain_key
 from samljit.mapping.problems import path_to
-from samljit.model import Tenant, Transform, UserShape
+from samljit.model import Attempt, Tenant, Transform, UserShape
 from samljit.settings.document import SLUG_PATTERN
 from samljit.settings.read import Settings
 from samljit.settings.stored import normal_document
@@ -67,10 +67,14 @@ class Directory:
         row = self._find_row(slug, now=now)
         if row is None:
             raise SignInRefused(Reason.TENANT_UNKNOWN)
-        tenant = self._make(row, now=now)
-        if tenant is None:
-            raise SignInRefused(Reason.TENANT_MISCONFIGURED, f"revision {row.revision}")
-        return replace(tenant, id=row.id, claims_seen=row.claims_seen)
+        return self._get(row, now=now)
+
+    def get_with_attempt(self, slug: str, *, reference: str, now: datetime) -> tuple[Tenant, Attempt | None]:
+        """The same, and with it the tenant's attempt of this reference, None where there is none: one statement for both."""
+        row, attempt = self.rows.find_with_attempt(slug, reference) if _SLUG.fullmatch(slug) else (None, None)
+        if row is None or not (slug in self.of_settings or row.revision is not None):
+            return self.get(slug, now=now), None
+        return self._get(row, now=now), attempt
 
     def find(self, slug: str, *, now: datetime) -> Tenant | None:
         """The tenant as it is now, None where there is none that can be used. Raises: store.Unavailable."""
@@ -152,6 +156,12 @@ class Directory:
             return self.rows.get_or_make(slug, now=now)
         row = self.rows.find(slug) if _SLUG.fullmatch(slug) else None
         return row if row is not None and row.revision is not None else None
+
+    def _get(self, row: TenantRow, *, now: datetime) -> Tenant:
+        tenant = self._make(row, now=now)
+        if tenant is None:
+            raise SignInRefused(Reason.TENANT_MISCONFIGURED, f"revision {row.revision}")
+        return replace(tenant, id=row.id, claims_seen=row.claims_seen)
 
     def _make(self, row: TenantRow, *, now: datetime) -> Tenant | None:
         template = self.of_settings.get(row.slug)

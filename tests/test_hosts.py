@@ -528,7 +528,7 @@ def test_the_tables_are_made_once_for_a_metadata() -> None:
     for _ in range(2):
         SamlJit(user_model=model, session=sessionmaker())
     names = {name for name in model.metadata.tables if name.startswith("samljit_")}
-    kinds = ("tenant_state", "tenant", "domain", "identity", "role_grant", "assertion", "attempt", "audit")
+    kinds = ("tenant_state", "tenant", "domain", "identity", "role_grant", "assertion", "attempt", "audit", "session")
     assert names == {f"samljit_{kind}" for kind in kinds}
 
 

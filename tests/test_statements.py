@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,8 +15,8 @@ import pytest
 from sqlalchemy import JSON, String, event, text
 from sqlalchemy.orm import mapped_column
 
-from samljit.testing import Person
-from tests.host import ADELE, BIANCA, FIELDS, ORIGIN, Host, make_host, make_user_model
+from samljit.testing import Browser, Form, Person
+from tests.host import ACS, ADELE, BIANCA, FIELDS, LOGIN, ORIGIN, Host, make_host, make_user_model
 from tests.servers import KINDS, database
 from tests.test_store import close, forms
 
@@ -119,6 +120,20 @@ def test_a_creation_takes_so_many_statements_and_one_commit(url: str, tmp_path: 
     assert (len(seen.statements) <= most + on_sqlite, seen.commits) == (True, 1), seen.statements
     assert host.rows("samljit_attempt")[-1].outcome == "create"
     assert host.users()[-1]["roles"] == (["editor"] if "mapping" in tenant else None)
+    close(host)
+
+
+def test_the_second_step_takes_two_statements_beside_the_load_of_the_user(url: str, tmp_path: Path) -> None:
+    host = host_of(url, tmp_path, EVERYTHING)
+    browser = Browser({ORIGIN: host.app}, follows_refresh=False)
+    response = host.entra.respond(host.entra.read_request(browser.get(LOGIN).url), ADELE, now=datetime.now(UTC))
+    browser.submit(Form(ACS, fields=tuple(response.form.items())), by_script=True)
+    with watch(host) as seen:
+        assert browser.follow_refresh().text == "user 1"
+    ours = [statement.partition(" ")[0] for statement, _ in seen.statements if "samljit_" in statement]
+    others = [statement for statement, _ in seen.statements if "samljit_" not in statement]
+    assert (ours, seen.commits) == (["SELECT", "UPDATE"], 1)
+    assert len(others) == 2  # the user, by samljit in the host's session, and by Flask-Login for the page that is gone on to
     close(host)
 
 

@@ -63,19 +63,34 @@ def open_session(factory: Callable[[], Session]) -> Iterator[Session]:
 
 
 @contextmanager
-def single_statement(factory: Callable[[], Session], bind: Mapping[str, Any]) -> Iterator[Connection]:
-    """A connection for one statement, which is a transaction by itself: committed when it has run.
-
-    On PostgreSQL without BEGIN and COMMIT around it, each of which is a message there and back. Where the drivers of other databases would
-    send a message to switch that off, and where a connection is given whose transaction is the host's, as in tests, it is as usual.
-    """
+def single_query(factory: Callable[[], Session], bind: Mapping[str, Any]) -> Iterator[Connection]:
+    """A connection for one look-up that is a transaction by itself."""
     with open_session(factory) as session:
-        engine = session.get_bind(**bind)
-        alone = isinstance(engine, Engine) and engine.dialect.name == "postgresql"
-        options = {"isolation_level": "AUTOCOMMIT"} if alone else {}
-        yield session.connection(bind_arguments=dict(bind), execution_options=options)
-        if not alone:
+        yield _connect_alone(session, bind)
+
+
+@contextmanager
+def single_write(factory: Callable[[], Session], bind: Mapping[str, Any]) -> Iterator[Connection]:
+    """A connection for one write that is a transaction by itself, and is committed when this is left without an exception."""
+    with open_session(factory) as session:
+        connection = _connect_alone(session, bind)
+        yield connection
+        if connection.get_execution_options().get("isolation_level") != _ALONE:
             session.commit()
+
+
+_ALONE = "AUTOCOMMIT"
+
+
+def _connect_alone(session: Session, bind: Mapping[str, Any]) -> Connection:
+    """On PostgreSQL without BEGIN, COMMIT and ROLLBACK around a statement, each of which is a message there and back.
+
+    The drivers of other databases would send a message to switch that off. Where a session is bound to a connection, its transaction is
+    the host's, as in tests, and stays as it is.
+    """
+    engine = session.get_bind(**bind)
+    alone = isinstance(engine, Engine) and engine.dialect.name == "postgresql"
+    return session.connection(bind_arguments=dict(bind), execution_options={"isolation_level": _ALONE} if alone else {})
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from samljit.model import Attempt, ExistingUser, Subject, Tenant
 from samljit.sql.attempts import attempt_row, read_attempt
-from samljit.sql.sessions import commit, open_session, single_statement
+from samljit.sql.sessions import commit, open_session, single_query, single_write
 from samljit.sql.statements import make_statements
 from samljit.sql.tables import to_database
 from samljit.sql.transaction import SqlTransaction, is_of_subject
@@ -39,7 +39,7 @@ class SqlStore:
             commit(session)
 
     def add_attempt(self, attempt: Attempt) -> None:
-        with single_statement(self._factory, self._bind) as connection:
+        with single_write(self._factory, self._bind) as connection:
             connection.execute(self._statements.add_attempt, attempt_row(attempt))
 
     def find_conflict(self, values: Mapping[str, Any], *, tenant: Tenant, besides: Any = None) -> str | None:
@@ -74,14 +74,14 @@ class SqlStore:
 
     def find_attempt(self, reference: str) -> Attempt | None:
         """One row of the sign-in log; with old and new values of its field decisions only where they were kept."""
-        with single_statement(self._factory, self._bind) as connection:
+        with single_query(self._factory, self._bind) as connection:
             row = connection.execute(self._statements.find_attempt, {"wanted": reference}).first()
         return None if row is None else read_attempt(row)
 
     def finish_attempt(self, reference: str, *, now: datetime) -> bool:
         """Uses a hand-over, once: whether this call was the one."""
         values = {"wanted": reference, "moment": to_database(now)}
-        with single_statement(self._factory, self._bind) as connection:
+        with single_write(self._factory, self._bind) as connection:
             return connection.execute(self._statements.finish, values).rowcount == 1
 
     # --- for the host -------------------------------------------------------------------------------------------------

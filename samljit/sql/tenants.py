@@ -16,8 +16,10 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from samljit.model import Attempt
+from samljit.sql.attempts import read_attempt
 from samljit.sql.audit import AuditAction, AuditRecord, Author, Change, read_audit, write_audit
-from samljit.sql.sessions import open_session
+from samljit.sql.sessions import open_session, single_query
 from samljit.sql.tables import from_database, to_database
 from samljit.sql.users import HostUsers
 from samljit.store import Unavailable, WriteConflict
@@ -104,15 +106,27 @@ class SqlTenants:
         state, tenant = self._state, self._tenant
         self._rows = sa.select(state.c.id, state.c.slug, state.c.claims_seen, state.c.metadata_hash, tenant.c.revision)
         self._rows = self._rows.select_from(state.outerjoin(tenant, tenant.c.tenant_id == state.c.id))
+        self._by_slug = self._rows.where(state.c.slug == sa.bindparam("wanted"))
+        attempt = users.tables.attempt
+        theirs = sa.and_(attempt.c.tenant_id == state.c.id, attempt.c.reference == sa.bindparam("wanted_reference"))
+        columns = [column for column in attempt.c if column.name != "id"]
+        self._with_attempt = self._by_slug.add_columns(*columns).outerjoin(attempt, theirs)
         self._stored = sa.select(tenant, state.c.slug).join(state, state.c.id == tenant.c.tenant_id)
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
     def find(self, slug: str) -> TenantRow | None:
         """The row of a tenant that is in use, in one statement."""
-        row = self._first(self._rows.where(self._state.c.slug == slug))
+        row = self._first(self._by_slug, wanted=slug)
         # MariaDB compares text without case: what was asked for is compared once more
         return None if row is None or row.slug != slug else _row(row)
+
+    def find_with_attempt(self, slug: str, reference: str) -> tuple[TenantRow | None, Attempt | None]:
+        """The same, and with it the tenant's attempt of this reference, in one statement."""
+        row = self._first(self._with_attempt, wanted=slug, wanted_reference=reference)
+        if row is None or row.slug != slug:
+            return None, None
+        return _row(row), read_attempt(row) if row.reference == reference else None
 
     def get_or_make(self, slug: str, *, now: datetime) -> TenantRow:
         """The row of a tenant of the settings, made when first asked for."""
@@ -274,9 +288,9 @@ class SqlTenants:
             raise LookupError(slug)
         return found
 
-    def _first(self, query: sa.Select[Any]) -> Any:
-        with open_session(self._factory) as session:
-            return session.execute(query, bind_arguments=self._bind).first()
+    def _first(self, query: sa.Select[Any], **values: Any) -> Any:
+        with single_query(self._factory, self._bind) as connection:
+            return connection.execute(query, values).first()
 
     def _run(self, session: Session, statement: sa.Executable) -> int:
         return int(session.execute(statement, bind_arguments=self._bind).rowcount)  # type: ignore[attr-defined]

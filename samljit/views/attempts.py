@@ -40,8 +40,8 @@ def browser_of(asking: Request) -> str:
 class Step:
     """One request of a sign-in while it is being answered: what is known so far about whose it is.
 
-    `nonce` is that of the request it belongs to. `verified` says whether anything signed stands behind it by now: without that,
-    anybody can ask for as many refusals as they like.
+    `nonce` is that of the request it belongs to; `attempt` what its first step has written, where that is known already. `verified`
+    says whether anything signed stands behind it by now: without that, anybody can ask for as many refusals as they like.
     """
 
     stage: Stage
@@ -53,6 +53,7 @@ class Step:
     subject_key: str | None = None
     claim_names: tuple[str, ...] = ()
     plan: Plan | None = None
+    attempt: Attempt | None = None
 
 
 class RefusalCounts:

@@ -24,14 +24,24 @@ from samljit.views.cookies import (
     was_restarted,
 )
 from samljit.views.mounted import app_secrets, mounted
-from samljit.views.pages import page, refused_page, sign_in_step
+from samljit.views.pages import get_tenant, page, refused_page, sign_in_step
 from samljit.views.paths import HOME
 from samljit.views.sessions import SESSION_KEY, renew_session
 
 _QUESTION_SECONDS = 600
 
 
-@sign_in_step(Stage.FINISH)
+def _get_tenant(slug: str, step: Step) -> Tenant:
+    """The tenant, and along with it in one statement the attempt that the cookie's hand-over names. Raises: as `pages.get_tenant`."""
+    mount = mounted()
+    handover = find_handover(request, request.args.get("n", ""), mount=mount, secrets=app_secrets())
+    if handover is None:
+        return get_tenant(slug, step)
+    tenant, step.attempt = mount.directory.get_with_attempt(slug, reference=handover.reference, now=step.now)
+    return tenant
+
+
+@sign_in_step(Stage.FINISH, get_tenant=_get_tenant)
 def finish(step: Step) -> Response:
     """Signs in whom the ACS has committed, once, in the browser that began, and goes to `next`."""
     tenant = step.tenant
@@ -47,7 +57,8 @@ def finish(step: Step) -> Response:
     handover = answered or find_handover(request, nonce, mount=mount, secrets=secrets)
     if handover is None or handover.tenant_id != tenant.id:
         return _without_handover(pending)
-    attempt = mount.store.find_attempt(handover.reference)
+    found = step.attempt
+    attempt = found if found is not None and found.reference == handover.reference else mount.store.find_attempt(handover.reference)
     if attempt is None or attempt.tenant_id != tenant.id:
         raise SignInRefused(Reason.BROWSER_MISMATCH, "no such attempt")
     step.verified = True

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response, current_app, make_response, render_template, request, url_for
 
 from samljit.errors import CATALOGUE, AssertionRejected, Fixer, ProvisioningRefused, Reason, SamlJitError, SignInRefused
-from samljit.model import Stage
+from samljit.model import Stage, Tenant
 from samljit.store import Unavailable
 from samljit.views.attempts import Step, log_refusal
 from samljit.views.mounted import app_secrets, mounted, utc_now
@@ -66,7 +66,14 @@ def _way_on(step: Step) -> str | None:
     return url_for("samljit.login", tenant=tenant.slug, again=step.nonce) if tenant.enabled and tenant.idp is not None else None
 
 
-def sign_in_step(stage: Stage) -> Callable[[View], Callable[[str], Response]]:
+def get_tenant(slug: str, step: Step) -> Tenant:
+    """The tenant in whose name a step is taken. Raises: SignInRefused; store.Unavailable."""
+    return mounted().directory.get(slug, now=step.now)
+
+
+def sign_in_step(
+    stage: Stage, *, get_tenant: Callable[[str, Step], Tenant] = get_tenant
+) -> Callable[[View], Callable[[str], Response]]:
     """Makes a view of one step: finds the tenant, and turns every refusal and a lost database into a logged page, never a 500."""
 
     def decorate(view: View) -> Callable[[str], Response]:
@@ -76,7 +83,7 @@ def sign_in_step(stage: Stage) -> Callable[[View], Callable[[str], Response]]:
             error: SamlJitError
             try:
                 step.tenant = mounted().directory.find_known(tenant)  # the log and the page name it also without a database
-                step.tenant = mounted().directory.get(tenant, now=step.now)
+                step.tenant = get_tenant(tenant, step)
                 _check_open(step)
                 return view(step)
             except Unavailable as lost:
