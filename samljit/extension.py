@@ -7,13 +7,15 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 from urllib.parse import urlencode
 
-from flask import Blueprint, Flask, session
+from flask import Blueprint, Flask, Response, current_app, request, session
 from flask_login import current_user, user_accessed
+from flask_login.config import EXEMPT_METHODS
 from sqlalchemy.orm import Session, scoped_session
 
 from samljit.commands import make_commands
@@ -31,11 +33,15 @@ from samljit.sql.tenants import SqlTenants
 from samljit.sql.users import IsPrivileged, TenantFields, inspect_users
 from samljit.tenants import build_tenants
 from samljit.views.blueprint import make_blueprint
+from samljit.views.cookies import was_tried_quietly
 from samljit.views.mounted import AcceptAssertion, Authorize, Gettext, Locale, Mounted, RateLimit, mounted, secrets_of, utc_now
 from samljit.views.sessions import SESSION_KEY, end_expired_session
+from samljit.views.unauthorized import answer_unauthorized, wanted_path
 from samljit.views.watch import SessionWatch
 
 log = logging.getLogger("samljit")
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,22 +171,58 @@ class SamlJit:
     # --- for the host -------------------------------------------------------------------------------------------------
 
     def login_url(
-        self, tenant: str | None = None, *, next: str | None = None, login_hint: str | None = None, force: bool = False
+        self,
+        tenant: str | None = None,
+        *,
+        next: str | None = None,
+        login_hint: str | None = None,
+        force: bool = False,
+        passive: bool = False,
     ) -> str:
         """Where to send somebody who must sign in: an absolute URL under base_url.
 
         Without `tenant` it is that of the only one, or, where there are several, the page that finds it by work e-mail. `next` is a
-        local path to come back to. `force` asks for a fresh sign-in at the IdP. Raises: ValueError for a tenant that does not exist;
-        store.Unavailable.
+        local path to come back to. `force` asks for a fresh sign-in at the IdP. `passive` asks the IdP to sign in whom it knows already,
+        without a word: where it knows nobody the browser comes back to `next` as it was. Look at `tried_passive` before you ask again.
+        Raises: ValueError for a tenant that does not exist, and where `passive` cannot be; store.Unavailable.
         """
+        if force and passive:
+            raise ValueError("who must sign in afresh must be asked: force and passive exclude each other")
         mount = mounted()
         if tenant is not None and mount.directory.find(tenant, now=utc_now()) is None:
             raise ValueError(f"no tenant {tenant!r}")
         tenant = tenant or mount.directory.find_only_slug()
-        query = {"next": next, "login_hint": login_hint, "force": "1" if force else None}
+        if passive and tenant is None:
+            raise ValueError("name the tenant: where there are several, the person must be asked")
+        query = {"next": next, "login_hint": login_hint, "force": "1" if force else None, "passive": "1" if passive else None}
         given = urlencode({name: value for name, value in query.items() if value})
         place = f"{mount.base_url}{mount.url_prefix}" + (f"/{tenant}" if tenant else "")
         return f"{place}/login" + (f"?{given}" if given else "")
+
+    def login_required(self, view: Callable[P, Any]) -> Callable[P, Any]:
+        """A view for people who are signed in, as Flask-Login's decorator of this name; others get what `unauthorized` gives."""
+
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
+            is_open = request.method in EXEMPT_METHODS or current_app.config.get("LOGIN_DISABLED")
+            if not (is_open or current_user.is_authenticated):
+                return self.unauthorized()
+            return current_app.ensure_sync(view)(*args, **kwargs)
+
+        return guarded
+
+    def unauthorized(self, tenant: str | None = None) -> Response:
+        """The answer to somebody who must sign in first; for Flask-Login's `unauthorized_handler` too.
+
+        A redirect to `login_url`, that comes back to the page wanted. Where a script asks (JSON, XMLHttpRequest, fetch, HTMX), 401 with
+        `login_url` in JSON, which HTMX follows by itself.
+        """
+        return answer_unauthorized(self.login_url(tenant, next=wanted_path()))
+
+    @property
+    def tried_passive(self) -> bool:
+        """Whether this browser was sent to the IdP with `passive` within the last two minutes, and came back with nobody signed in."""
+        return was_tried_quietly(request, mount=mounted())
 
     @property
     def tenants(self) -> Mapping[str, Tenant]:

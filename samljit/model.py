@@ -140,6 +140,7 @@ class PendingRequest:
     purpose: Purpose = Purpose.SIGN_IN
     draft_revision: int = 0
     force_authn: bool = False
+    is_passive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,8 +122,8 @@ def test_a_cookie_signed_for_one_use_or_one_nonce_is_good_for_no_other(parts: tu
     mount, secrets = parts
     tenant = "00000000-0000-4000-8000-000000000001"
     find = {"pending": find_pending, "handover": find_handover}[kind]
-    good = {"pending": ["n1", tenant, "/", False], "handover": ["SJ-0000-0000", tenant, "n1", None]}[kind]
-    signers = {"pending": secrets.pending, "handover": secrets.handover, "question": secrets.question}
+    good = {"pending": ["n1", tenant, "/", False, False], "handover": ["SJ-0000-0000", tenant, "n1", None]}[kind]
+    signers = {"pending": secrets.pending, "handover": secrets.handover, "question": secrets.question, "sign-out": secrets.sign_out}
     for use, signer in signers.items():
         token = str(signer.dumps(good))
         found = find(asking(f"__Host-samljit-{kind}-n1={token}"), "n1", mount=mount, secrets=secrets)

@@ -126,6 +126,13 @@ def test_signing_out_of_microsoft_too_ends_at_a_page_that_says_so(tab: Tab) -> N
     tab.page.get_by_role("link", name="Sign in with Microsoft").wait_for()
 
 
+def test_a_quiet_try_comes_back_without_a_word(tab: Tab) -> None:
+    tab.open("/saml/contoso/login?passive=1&next=/%3Ftried")
+    tab.lands_on("/?tried")
+    tab.page.get_by_role("link", name="Sign in with Microsoft").wait_for()
+    assert [url for status, url in tab.answers if status >= 400] == []
+
+
 @pytest.mark.parametrize("same_site", ["Lax", "Strict"])
 def test_signing_out_of_fake_entra_signs_out_of_the_app(context: BrowserContext, same_site: str, tmp_path: Path) -> None:
     port = free_port()

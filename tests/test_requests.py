@@ -44,12 +44,13 @@ CONTOSO = Tenant(
 # --- request IDs ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize(("purpose", "draft"), [(Purpose.SIGN_IN, 0), (Purpose.TEST, 7)])
-def test_a_request_id_says_all_it_was_made_with(force: bool, purpose: Purpose, draft: int) -> None:
-    made = IDS.issue(TENANT, now=NOW, force_authn=force, purpose=purpose, draft_revision=draft)
+@pytest.mark.parametrize(("force", "passive"), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize(("purpose", "draft"), [(Purpose.SIGN_IN, 0), (Purpose.TEST, 7), (Purpose.LOGOUT, 0)])
+def test_a_request_id_says_all_it_was_made_with(force: bool, passive: bool, purpose: Purpose, draft: int) -> None:
+    made = IDS.issue(TENANT, now=NOW, force_authn=force, is_passive=passive, purpose=purpose, draft_revision=draft)
     assert IDS.read(made.id, tenant_id=TENANT, now=NOW) == made
-    assert (made.force_authn, made.purpose, made.draft_revision, made.issued_at) == (force, purpose, draft, NOW)
+    said = (made.force_authn, made.is_passive, made.purpose, made.draft_revision, made.issued_at)
+    assert said == (force, passive, purpose, draft, NOW)
 
 
 def test_a_request_id_is_an_xml_name_that_begins_with_a_letter_and_no_two_are_alike() -> None:

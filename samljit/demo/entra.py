@@ -16,6 +16,8 @@ from samljit.demo.mishaps import MISHAPS, Asked, NothingToRepeat
 from samljit.mapping.aliases import short_name
 from samljit.testing import AuthnRequest, FakeEntra, Person, RequestRefused, SamlPost, claims_of
 
+RESPONDER = "urn:oasis:names:tc:SAML:2.0:status:Responder"
+NO_PASSIVE = "urn:oasis:names:tc:SAML:2.0:status:NoPassive"
 _MOST_VALUES_SHOWN = 3
 _NOBODY = Account(Person(object_id=""))
 
@@ -98,6 +100,8 @@ def _add_sign_in(pages: Blueprint, desk: _Desk) -> None:
             asked = desk.read_request()
         except RequestRefused as refused:
             return _trouble(str(refused))
+        if asked.is_passive:  # it would have to ask who it is
+            return _send(desk, desk.entra.refuse(asked, now=datetime.now(UTC), status=RESPONDER, status_detail=NO_PASSIVE))
         return _answer(desk, asked) if request.method == "POST" else _picker(desk, asked)
 
     @pages.route("/my-apps/start", methods=["GET", "POST"])
@@ -161,6 +165,11 @@ def _answer(desk: _Desk, asked: AuthnRequest | None) -> Response:
         desk.last_posts[account.id] = post
         desk.sessions[account.id] = _session_index(post)
         desk.directory.turn(account)
+    return _send(desk, post, account=account)
+
+
+def _send(desk: _Desk, post: SamlPost, *, account: Account | None = None) -> Response:
+    """The page that posts by itself."""
     response = make_response(render_template("entra/post.html", post=post, app=desk.app, account=account))
     acs = urlsplit(post.acs_url)
     response.headers["Content-Security-Policy"] = _policy(form_action=f"{acs.scheme}://{acs.netloc}")

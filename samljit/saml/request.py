@@ -21,7 +21,7 @@ from samljit.saml.redirect import redirect_to
 REQUEST_LIFETIME = timedelta(minutes=15)
 
 _VERSION = 1
-_FORCE = 1
+_FORCE, _PASSIVE = 1, 4
 _PURPOSES = {Purpose.SIGN_IN: 0, Purpose.TEST: 2, Purpose.LOGOUT: 8}  # bits of the flags; a request has one
 _PURPOSE_BITS = 2 | 8
 _HEAD = struct.Struct(">BBIQ16s")  # version, flags, draft revision, seconds, nonce
@@ -49,11 +49,12 @@ class RequestIds:
         purpose: Purpose = Purpose.SIGN_IN,
         draft_revision: int = 0,
         force_authn: bool = False,
+        is_passive: bool = False,
     ) -> PendingRequest:
         """A new request. Its ID starts with a letter, as Entra demands (Entra: single-sign-on-saml-protocol)."""
         issued_at = now.replace(microsecond=0)
         nonce = secrets.token_bytes(16)
-        flags = (_FORCE if force_authn else 0) | _PURPOSES[purpose]
+        flags = (_FORCE if force_authn else 0) | (_PASSIVE if is_passive else 0) | _PURPOSES[purpose]
         head = _HEAD.pack(_VERSION, flags, draft_revision, int(issued_at.timestamp()), nonce)
         return PendingRequest(
             id="id" + (head + _mac(self._keys[0], tenant_id, head)).hex(),
@@ -62,6 +63,7 @@ class RequestIds:
             purpose=purpose,
             draft_revision=draft_revision,
             force_authn=force_authn,
+            is_passive=is_passive,
         )
 
     def read(self, unverified_id: str, *, tenant_id: UUID, now: datetime) -> PendingRequest:
@@ -97,6 +99,7 @@ class RequestIds:
             purpose=purpose,
             draft_revision=draft_revision,
             force_authn=bool(flags & _FORCE),
+            is_passive=bool(flags & _PASSIVE),
         )
 
 
@@ -125,6 +128,8 @@ def build_authn_request(tenant: Tenant, request: PendingRequest) -> bytes:
     )
     if request.force_authn:
         root.set("ForceAuthn", "true")
+    if request.is_passive:
+        root.set("IsPassive", "true")
     etree.SubElement(root, saml("Issuer")).text = tenant.entity_id
     if tenant.name_id_format:
         etree.SubElement(root, samlp("NameIDPolicy"), Format=tenant.name_id_format)

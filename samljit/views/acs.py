@@ -16,7 +16,7 @@ from flask import Response, current_app, request, url_for
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from samljit.errors import AssertionRejected, ProvisioningRefused, Reason, SignInRefused
-from samljit.model import Assertion, ClaimState, Outcome, Stage, Tenant
+from samljit.model import Assertion, ClaimState, Outcome, Purpose, Stage, Tenant
 from samljit.provision.sign_in import PlanRefused, SignIn, find_user_of, provision
 from samljit.saml.gate import decode_response
 from samljit.signals import roles_changed, sign_in_refused, user_created, user_updated
@@ -71,6 +71,9 @@ def answer(step: Step) -> Response:
     try:
         assertion = app_secrets().validator.validate(xml, tenant=tenant, now=step.now)
     except AssertionRejected as rejected:
+        if rejected.reason is Reason.STATUS_NOT_SUCCESS and _was_passive(rejected, step):
+            log.info("nobody is signed in at the IdP: tenant=%s", tenant.slug)
+            return _go_on(step)
         if rejected.reason is not Reason.UNSOLICITED:
             raise
         step.verified = rejected.verified
@@ -223,11 +226,32 @@ def _refuse_at_finish(error: AssertionRejected | ProvisioningRefused, step: Step
 def _hand_over(
     reference: str, step: Step, *, carry: Callable[..., None] = set_handover, next_path: str | None = None
 ) -> Response:
-    """The tiny page between the two steps. Its refresh makes the next request a same-origin one, which brings all cookies."""
     tenant = step.tenant
     assert tenant is not None
-    nonce = step.nonce or tokens.token_hex(16)
-    response = page("handover.html", heading=N_("Signing you in…"), onward=url_for("samljit.finish", tenant=tenant.slug, n=nonce))
+    step.nonce = nonce = step.nonce or tokens.token_hex(16)
+    response = _go_on(step)
     handover = Handover(reference, tenant.id, nonce, next_path)
     carry(response, mount=mounted(), secrets=app_secrets(), handover=handover)
     return response
+
+
+def _go_on(step: Step) -> Response:
+    """The tiny page between the two steps. Its refresh makes the next request a same-origin one, which brings all cookies."""
+    tenant = step.tenant
+    assert tenant is not None
+    return page("handover.html", heading=N_("Signing you in…"), onward=url_for("samljit.finish", tenant=tenant.slug, n=step.nonce))
+
+
+def _was_passive(rejected: AssertionRejected, step: Step) -> bool:
+    """Whether an error answers a request with IsPassive, of late: then nothing went wrong, the IdP would have had to ask (SAML core 3.4.1).
+
+    The answer is not signed. It says nothing but that nobody comes, and `finish` goes back only in the browser that began.
+    """
+    tenant = step.tenant
+    assert tenant is not None
+    try:
+        asked = app_secrets().requests.read(rejected.unverified_request_id or "", tenant_id=tenant.id, now=step.now)
+    except AssertionRejected:
+        return False
+    step.nonce = asked.nonce
+    return asked.is_passive and asked.purpose is Purpose.SIGN_IN

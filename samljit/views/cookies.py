@@ -24,18 +24,20 @@ RESTART_LIFETIME = timedelta(minutes=2)
 MOST_PENDING = 5
 _PENDING_BYTES = 3500  # of the Cookie header; gunicorn refuses a header of 8190 bytes, and the host has cookies too
 
-_PENDING, _HANDOVER, _REFUSAL, _RESTART = "samljit-pending-", "samljit-handover-", "samljit-refusal-", "samljit-restarted"
-COOKIE_NAMES = tuple(prefix + name for prefix in ("", "__Host-") for name in (_PENDING, _HANDOVER, _REFUSAL, _RESTART))
+_PENDING, _HANDOVER, _REFUSAL = "samljit-pending-", "samljit-handover-", "samljit-refusal-"
+_RESTART, _QUIET = "samljit-restarted", "samljit-tried-quietly"
+COOKIE_NAMES = tuple(prefix + name for prefix in ("", "__Host-") for name in (_PENDING, _HANDOVER, _REFUSAL, _RESTART, _QUIET))
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A sign-in that this browser began, and whether with ForceAuthn."""
+    """A sign-in that this browser began, and whether with ForceAuthn or IsPassive."""
 
     nonce: str
     tenant_id: UUID
     next: str
     force: bool
+    passive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def _load(signer: URLSafeTimedSerializer, token: str, *, lifetime: timedelta) ->
 
 def set_pending(response: Response, request: Request, *, mount: Mounted, secrets: Secrets, pending: Pending) -> None:
     """Remembers a sign-in in this browser, and forgets the oldest where there are more than five."""
-    token = secrets.pending.dumps([pending.nonce, str(pending.tenant_id), pending.next, pending.force])
+    token = secrets.pending.dumps([pending.nonce, str(pending.tenant_id), pending.next, pending.force, pending.passive])
     token = token if isinstance(token, str) else token.decode()
     ours = re.compile(re.escape(_name(mount, _PENDING)) + "[0-9a-f]{32}")  # any other name that was sent is not fit for a header of ours
     kept, stale, size = [], [], len(token)
@@ -105,7 +107,8 @@ def find_pending(
     loaded = _load(secrets.pending, request.cookies.get(_name(mount, _PENDING + nonce), ""), lifetime=lifetime)
     if loaded is None or loaded[0][0] != nonce:
         return None
-    return Pending(nonce=nonce, tenant_id=UUID(loaded[0][1]), next=loaded[0][2], force=loaded[0][3])
+    _, tenant_id, next_path, force, passive = loaded[0]
+    return Pending(nonce=nonce, tenant_id=UUID(tenant_id), next=next_path, force=force, passive=passive)
 
 
 # --- the hand-over ----------------------------------------------------------------------------------------------------
@@ -157,3 +160,15 @@ def was_restarted(request: Request, *, mount: Mounted) -> bool:
 def set_restarted(response: Response, *, mount: Mounted) -> None:
     """Marks this browser for two minutes, so that an IdP that answers nothing but unsolicited ends in a page, not in a loop."""
     _set(response, mount, _RESTART, "1", lifetime=RESTART_LIFETIME)
+
+
+# --- one quiet try ----------------------------------------------------------------------------------------------------
+
+
+def was_tried_quietly(request: Request, *, mount: Mounted) -> bool:
+    return _name(mount, _QUIET) in request.cookies
+
+
+def set_tried_quietly(response: Response, *, mount: Mounted) -> None:
+    """Marks this browser for two minutes: the IdP has nobody here, and a page that asks again would send it round in circles."""
+    _set(response, mount, _QUIET, "1", lifetime=RESTART_LIFETIME)

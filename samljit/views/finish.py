@@ -21,6 +21,7 @@ from samljit.views.cookies import (
     find_handover,
     find_pending,
     set_restarted,
+    set_tried_quietly,
     was_restarted,
 )
 from samljit.views.mounted import app_secrets, mounted
@@ -56,6 +57,8 @@ def finish(step: Step) -> Response:
     answered = _read_answer(nonce)
     handover = answered or find_handover(request, nonce, mount=mount, secrets=secrets)
     if handover is None or handover.tenant_id != tenant.id:
+        if pending is not None and pending.passive and pending.tenant_id == tenant.id:
+            return _go_back_quietly(pending)
         return _without_handover(pending)
     found = step.attempt
     attempt = found if found is not None and found.reference == handover.reference else mount.store.find_attempt(handover.reference)
@@ -84,6 +87,14 @@ def _where_to(attempt: Attempt, handover: Handover, *, tenant: Tenant, pending: 
     if pending is None or pending.tenant_id != tenant.id or attempt.request_nonce != pending.nonce:
         raise SignInRefused(Reason.BROWSER_MISMATCH, "no pending request in this browser")
     return pending.next
+
+
+def _go_back_quietly(pending: Pending) -> Response:
+    """The IdP has nobody whom it could sign in without asking: back to where it began, with nobody signed in, and no word about it."""
+    response = _go(pending.next)
+    drop_sign_in(response, pending.nonce, mount=mounted())
+    set_tried_quietly(response, mount=mounted())
+    return response
 
 
 def _without_handover(pending: Pending | None) -> Response:

@@ -13,7 +13,7 @@ from samljit.errors import ConfigError, Problem, Reason, SignInRefused
 from samljit.model import Stage, Tenant
 from samljit.saml.request import redirect_url
 from samljit.views.attempts import Step
-from samljit.views.cookies import PENDING_LIFETIME, Pending, find_pending, set_pending
+from samljit.views.cookies import PENDING_LIFETIME, Pending, find_pending, set_pending, was_tried_quietly
 from samljit.views.mounted import app_secrets, mounted
 from samljit.views.pages import is_navigation, sign_in_step
 from samljit.views.paths import local_path
@@ -27,6 +27,7 @@ class Wish:
 
     next: str | None = None
     force: bool = False
+    passive: bool = False
     login_hint: str = ""
 
 
@@ -34,7 +35,8 @@ class Wish:
 def login(step: Step) -> Response:
     """Sends the person to the IdP with a request that authenticates itself, and remembers where to come back to in a cookie.
 
-    Query: `next` a local path, `force=1` for ForceAuthn, `login_hint`, `again` the nonce of a sign-in whose `next` and `force` it takes.
+    Query: `next` a local path, `force=1` for ForceAuthn, `passive=1` for IsPassive, `login_hint`, `again` the nonce of a sign-in whose
+    `next` and `force` it takes.
     """
     tenant = step.tenant
     assert tenant is not None
@@ -46,6 +48,8 @@ def login(step: Step) -> Response:
     wish = Wish(
         next=again.next if again else request.args.get("next"),
         force=request.args.get("force") == "1" or (again is not None and again.force),
+        # once: where the IdP had nobody, a page that asks quietly again and again would go round in circles
+        passive=request.args.get("passive") == "1" and not was_tried_quietly(request, mount=mounted()),
         login_hint=request.args.get("login_hint", ""),
     )
     return begin(step, wish, go=see_other)
@@ -56,12 +60,13 @@ def begin(step: Step, wish: Wish, *, go: Callable[[str], Response]) -> Response:
     _check_login_manager()
     tenant, mount, secrets = step.tenant, mounted(), app_secrets()
     assert tenant is not None
-    pending_request = secrets.requests.issue(tenant.id, now=step.now, force_authn=wish.force)
+    passive = wish.passive and not wish.force  # who must sign in afresh must be asked
+    pending_request = secrets.requests.issue(tenant.id, now=step.now, force_authn=wish.force, is_passive=passive)
     is_hint = len(wish.login_hint) <= LONGEST_ADDRESS and wish.login_hint.isprintable()
     hint = wish.login_hint if is_hint else None
     response = go(redirect_url(tenant, pending_request, login_hint=hint, signing_key=secrets.signing_key))
     next_path = local_path(wish.next, url_prefix=mount.url_prefix)
-    pending = Pending(pending_request.nonce, tenant.id, next_path, wish.force)
+    pending = Pending(pending_request.nonce, tenant.id, next_path, wish.force, passive)
     set_pending(response, request, mount=mount, secrets=secrets, pending=pending)
     return response
 

@@ -37,7 +37,7 @@ def _show() -> Response:
     if elsewhere := own_host_url("samljit.login_page"):
         return see_other(elsewhere)
     if slug := mounted().directory.find_only_slug():
-        kept: dict[str, Any] = {name: request.args[name] for name in ("next", "force", "login_hint") if name in request.args}
+        kept: dict[str, Any] = {name: request.args[name] for name in ("next", "force", "passive", "login_hint") if name in request.args}
         return see_other(url_for("samljit.login", tenant=slug, **kept))
     hint = request.args.get("login_hint", "")
     return _ask(Wish(request.args.get("next"), force=request.args.get("force") == "1", login_hint=hint if _is_plain(hint) else ""))
