@@ -24,7 +24,7 @@ from samljit.settings.document import SLUG_PATTERN
 from samljit.settings.read import Settings
 from samljit.settings.stored import normal_document
 from samljit.sql.tenants import SqlTenants, TenantRow
-from samljit.tenants import Fetched, build_stored_tenant, with_fetched
+from samljit.tenants import Fetched, build_stored_tenant, outline_tenant, with_fetched
 
 log = logging.getLogger("samljit")
 
@@ -83,6 +83,14 @@ class Directory:
         except SignInRefused:
             return None
 
+    def find_or_outline(self, slug: str, *, now: datetime) -> Tenant | None:
+        """The tenant as it is now; where nothing can be made of its documents, an outline of it. Raises: store.Unavailable."""
+        try:
+            return self.get(slug, now=now)
+        except SignInRefused as refused:
+            stored = self.rows.find_stored(slug) if refused.reason is Reason.TENANT_MISCONFIGURED else None
+        return outline_tenant(slug, stored.live, self._settings, tenant_id=stored.id) if stored else None
+
     def look_up(self, slug: str, *, now: datetime) -> Tenant | None:
         """The same, but nothing is written: a tenant of the settings that has never been used has no permanent id."""
         row = self.rows.find(slug) if _SLUG.fullmatch(slug) else None
@@ -107,9 +115,13 @@ class Directory:
 
     def find_by_domain(self, domain: str, *, now: datetime) -> Tenant | None:
         """The tenant that proved this e-mail domain, however it is written. Raises: store.Unavailable."""
-        wanted = domain_key(domain)
-        slug = self._find_owner(wanted) if wanted.isascii() and 0 < len(wanted) <= _LONGEST_DOMAIN else None
+        slug = self.find_slug_by_domain(domain)
         return self.find(slug, now=now) if slug else None
+
+    def find_slug_by_domain(self, domain: str) -> str | None:
+        """The slug of that tenant, which may be one that cannot be used. Raises: store.Unavailable."""
+        wanted = domain_key(domain)
+        return self._find_owner(wanted) if wanted.isascii() and 0 < len(wanted) <= _LONGEST_DOMAIN else None
 
     def find_only_slug(self) -> str | None:
         """The slug of the one tenant that there is; None where there are more, or none. Raises: store.Unavailable."""

@@ -35,6 +35,7 @@ from samljit.tenants import build_tenants
 from samljit.views.blueprint import make_blueprint
 from samljit.views.cookies import was_tried_quietly
 from samljit.views.mounted import AcceptAssertion, Authorize, Gettext, Locale, Mounted, RateLimit, mounted, secrets_of, utc_now
+from samljit.views.passwords import is_password_allowed
 from samljit.views.sessions import SESSION_KEY, end_expired_session
 from samljit.views.unauthorized import answer_unauthorized, wanted_path
 from samljit.views.watch import SessionWatch
@@ -246,6 +247,13 @@ class SamlJit:
         """The roles that the mapping of the user's tenants has granted, as of the last sign-in. One query. Raises: store.Unavailable."""
         mount = mounted()
         return mount.store.find_roles(mount.user_id_of(user))
+
+    def password_login_allowed(self, user: Any) -> bool:
+        """Whether the app may take a password of this user: not where a tenant of the user's makes the IdP the only way in.
+
+        False, too, while the database cannot be reached, as it cannot be told then. Never raises.
+        """
+        return is_password_allowed(user, mount=mounted(), now=utc_now())
 
     def managed_fields(self, user: Any) -> dict[str, ManagedField]:
         """The fields that the user's next sign-in may overwrite, by name: show them read-only. One query. Raises: store.Unavailable.

@@ -68,6 +68,7 @@ class Tenant:
     remembers, and `revision` says nothing of: which of the claims that roles come from have ever reached us from this tenant.
     With `sign_requests` our AuthnRequests to its IdP are signed; with `allow_idp_initiated` it may start sign-ins itself.
     With `require_encryption` it must encrypt assertions; with `allow_rsa15` it may wrap their keys with RSA 1.5.
+    With `require_sso` its people may not sign in with a password, but for the users whose e-mail addresses are `break_glass`.
     """
 
     id: UUID
@@ -93,12 +94,19 @@ class Tenant:
     allow_idp_initiated: bool = False
     require_encryption: bool = False
     allow_rsa15: bool = False
+    require_sso: bool = False
+    break_glass: tuple[str, ...] = ()
     claims_seen: frozenset[str] = frozenset()
 
     @property
     def expected_audience(self) -> str:
         """Entra sends `spn:<id>` as audience where the Identifier is no URI (single-sign-on-saml-protocol)."""
         return self.entity_id if ":" in self.entity_id else f"spn:{self.entity_id}"
+
+    @property
+    def login_url(self) -> str:
+        """Where a sign-in begins: Entra's Sign on URL."""
+        return self.acs_url.removesuffix("acs") + "login"
 
     @property
     def sls_url(self) -> str:

@@ -79,13 +79,15 @@ def build_stored_tenant(
 
 
 def outline_tenant(slug: str, document: Mapping[str, Any], settings: Settings, *, tenant_id: UUID) -> Tenant:
-    """A tenant of the database that cannot be used as its documents are: enough of it to name it, and nobody can sign in to it."""
+    """A tenant of the database that cannot be used as its documents are: enough of it to name it. Nobody can sign in to it, and where
+    only the IdP was a way in, that stays so."""
     place, name = f"{settings.base_url}{settings.url_prefix}/{slug}", document.get("name")
+    exempt = document.get("break_glass")
     return Tenant(
         id=tenant_id,
         slug=slug,
         name=name if isinstance(name, str) else slug,
-        enabled=False,
+        enabled=document.get("enabled") is not False,
         revision="",
         preset=DEFAULT_PRESET,
         entity_id=f"{place}/metadata",
@@ -93,6 +95,9 @@ def outline_tenant(slug: str, document: Mapping[str, Any], settings: Settings, *
         metadata_url=f"{place}/metadata",
         idp=None,
         mapping=_NO_RULES,
+        domains=tuple(domain for domain in document.get("domains") or () if isinstance(domain, str)),
+        require_sso=document.get("require_sso") is True,
+        break_glass=tuple(one for one in exempt if isinstance(one, str)) if isinstance(exempt, list) else (),
     )
 
 
@@ -150,6 +155,8 @@ def _build(tenant: TenantSettings, scene: _Scene, *, path: str) -> tuple[Tenant 
         allow_idp_initiated=tenant.allow_idp_initiated,
         require_encryption=tenant.require_encryption,
         allow_rsa15=tenant.allow_rsa15,
+        require_sso=tenant.require_sso,
+        break_glass=tenant.break_glass,
     )
     return replace(built, revision=_revision(built, document)), problems
 

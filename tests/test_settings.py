@@ -577,6 +577,7 @@ SWITCHES = {
     "sign_requests": (),
     "require_encryption": (),
     "allow_rsa15": ("rsa15_allowed",),
+    "require_sso": ("break_glass_missing",),
 }
 
 
@@ -760,6 +761,7 @@ def test_all_problems_are_named_in_one_go(folder: Path) -> None:
         (tenant("name"), REMOVED),
         (tenant("domains"), ["contoso", 7, "contoso.com"]),
         (tenant("allow_rsa15"), "yes"),
+        (tenant("break_glass"), ["ada@contoso.example", "ada", 7]),
         (tenant("idp"), {"entity_id": ENTITY_ID, "sso_url": "https://evil.example"}),
         (("tenants", "login"), {"name": "x", "preset": "oktaa", "domains": ["CONTOSO.com"]}),
     )
@@ -780,6 +782,8 @@ def test_all_problems_are_named_in_one_go(folder: Path) -> None:
             (f"{CONTOSO}.domains[0]", "invalid_domain"),
             (f"{CONTOSO}.domains[1]", "wrong_type"),
             (f"{CONTOSO}.allow_rsa15", "wrong_type"),
+            (f"{CONTOSO}.break_glass[1]", "invalid_address"),
+            (f"{CONTOSO}.break_glass[2]", "wrong_type"),
             (f"{CONTOSO}.idp.sso_url", "endpoint_not_allowed"),
             (f"{CONTOSO}.idp.certificate_files", "missing"),
             ("$.tenants.login", "reserved_slug"),

@@ -17,12 +17,10 @@ from flask import Response, abort, current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
-from samljit.errors import Reason, SignInRefused
 from samljit.model import AdminAction, Tenant
 from samljit.sql.audit import Author
 from samljit.sql.tenants import StoredTenant
 from samljit.store import Unavailable, WriteConflict
-from samljit.tenants import outline_tenant
 from samljit.views.attempts import printable
 from samljit.views.mounted import mounted, utc_now
 from samljit.views.pages import page
@@ -120,12 +118,8 @@ def see_other(address: str) -> Response:
 
 def _find_visit(slug: str) -> Visit | None:
     directory, now = mounted().directory, utc_now()
-    try:
-        tenant = directory.get(slug, now=now)
-        stored = None if slug in directory.of_settings else directory.rows.find_stored(slug)
-    except SignInRefused as refused:
-        stored = directory.rows.find_stored(slug) if refused.reason is Reason.TENANT_MISCONFIGURED else None
-        if stored is None:
-            return None
-        tenant = outline_tenant(slug, stored.live, mounted().settings, tenant_id=stored.id)
+    tenant = directory.find_or_outline(slug, now=now)
+    if tenant is None:
+        return None
+    stored = None if slug in directory.of_settings else directory.rows.find_stored(slug)
     return Visit(tenant, stored, current_user._get_current_object(), now)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import idna
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
+_ASCII_LOWER = {ord(letter): ord(letter.lower()) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+
 
 def check_address(address: str) -> str:
     """The address, its domain in normal form where it is not ASCII. The local part stays as it is, case included.
@@ -34,6 +36,20 @@ def domain_key(domain: str) -> str:
         return idna.encode(plain, uts46=True).decode("ascii").lower()
     except idna.IDNAError:
         return plain.lower()  # names that DNS knows and IDNA does not, as with an underscore
+
+
+def address_key(address: str) -> str:
+    """The form in which two spellings of one mailbox are equal: ASCII letters in lower case, the domain as DNS has it.
+
+    Nothing else is folded: to Unicode's case folding a long s ("\u017f") is an "s", to a mail server another letter.
+    """
+    local, at, domain = ascii_lower(address).rpartition("@")
+    return f"{local}{at}{domain_key(domain)}"
+
+
+def ascii_lower(text: str) -> str:
+    """The text with the letters A to Z in lower case, and no others."""
+    return text.translate(_ASCII_LOWER)
 
 
 def is_in_domains(address: str, domains: Iterable[str]) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import idna
 
 from samljit.errors import Problem
+from samljit.mapping.mail import check_address
 from samljit.mapping.presets import DEFAULT_PRESET, PRESETS
 from samljit.mapping.problems import nearest_hint, path_to
 from samljit.settings.document import RESERVED_SLUGS, SLUG_PATTERN
@@ -142,6 +143,7 @@ def _check_tenant(tenant: Mapping[str, Any], *, path: str, top: Top) -> list[Pro
             problems.append(Problem(f"{path}.{key}", code, message, hint, is_warning=True))
     problems += [] if top.has_key else _check_needs_key(tenant, path=path)
     problems += check_rsa15(path=f"{path}.allow_rsa15") if tenant.get("allow_rsa15") is True else []
+    problems += _check_break_glass(tenant, path=path)
     until = text_of(tenant, "log_values_until")
     if until is not None and not _is_date(until):
         problems.append(Problem(f"{path}.log_values_until", "invalid", "Is not a date.", 'For example "2026-12-31".'))
@@ -158,6 +160,22 @@ def _check_needs_key(tenant: Mapping[str, Any], *, path: str) -> list[Problem]:
         for key in _NEED_A_KEY
         if tenant.get(key) is True
     ]
+
+
+def _check_break_glass(tenant: Mapping[str, Any], *, path: str) -> list[Problem]:
+    """Addresses that are none, and a tenant whose people are all locked out on the day on which the IdP cannot be used."""
+    problems = []
+    for index, address in texts_of(tenant, "break_glass"):
+        try:
+            check_address(address)
+        except ValueError:
+            hint = "Write the address as it stands in the user record: it-emergency@contoso.com."
+            problems.append(Problem(path_to(path, "break_glass", index), "invalid_address", "Is not an e-mail address.", hint))
+    if tenant.get("require_sso") is True and not tenant.get("break_glass"):
+        message = "Only the IdP is a way in, and nobody is left who could sign in without it."
+        hint = "List at least one user in break_glass."
+        problems.append(Problem(f"{path}.require_sso", "break_glass_missing", message, hint, is_warning=True))
+    return problems
 
 
 def _is_date(text: str) -> bool:

@@ -153,6 +153,15 @@ class TenantDocument(_Document):
     allow_rsa15: bool = Field(
         default=False, description="true also reads assertions whose key is wrapped with RSA 1.5, as Azure AD B2C does."
     )
+    require_sso: bool = Field(
+        default=False,
+        description="true makes the IdP the only way in: saml.password_login_allowed says no to the tenant's people, break_glass aside.",
+    )
+    break_glass: list[Text] = Field(
+        default_factory=list,
+        description="E-mail addresses of users who may always sign in with a password: for the day on which the IdP cannot be used.",
+        examples=[["it-emergency@contoso.com"]],
+    )
     log_values_until: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] | None = Field(
         default=None,
         description="Up to the end of this day (UTC) the sign-in log also holds the old and new values of fields. At most 90 days ahead.",

@@ -90,6 +90,8 @@ class TenantSettings:
     allow_idp_initiated: bool
     require_encryption: bool
     allow_rsa15: bool
+    require_sso: bool
+    break_glass: tuple[str, ...]
     mapping: Mapping[str, Any]
     idp: MetadataFile | MetadataUrl | TypedIdp | None
 
@@ -194,6 +196,8 @@ def read_tenant(
         allow_idp_initiated=tenant.allow_idp_initiated,
         require_encryption=tenant.require_encryption,
         allow_rsa15=tenant.allow_rsa15,
+        require_sso=tenant.require_sso,
+        break_glass=tuple(tenant.break_glass),
         mapping=mapping,
         idp=_idp(tenant.idp, path=path_to(path, "idp"), files=files) if tenant.idp else None,
     )

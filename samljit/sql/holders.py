@@ -7,13 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from samljit.mapping.mail import domain_key
+from samljit.mapping.mail import address_key, ascii_lower
 from samljit.model import EmailHolder, Subject, Tenant
 from samljit.sql.users import HostUsers
 from samljit.store import WriteConflict
 
 _MOST = 10  # two are too many already
-_ASCII_LOWER = {ord(letter): ord(letter.lower()) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 
 
 def find_holders(
@@ -26,13 +25,13 @@ def find_holders(
     fields = users.fields_of(tenant)
     if users.email_field is None or (users.tenant_fields is not None and not fields):
         return ()
-    wanted = _key(address)
+    wanted = address_key(address)
     column = getattr(users.model, users.email_field)
     # the database narrows it down, in its own idea of letters; what counts is compared here, byte for byte
-    query = sa.select(users.model).where(sa.func.lower(column).in_({wanted, address.translate(_ASCII_LOWER)}))
+    query = sa.select(users.model).where(sa.func.lower(column).in_({wanted, ascii_lower(address)}))
     query = query.where(*(getattr(users.model, name) == value for name, value in fields.items())).limit(_MOST)
     rows = session.execute(query, bind_arguments=users.bind).unique().scalars()
-    found = [user for user in rows if _key(str(getattr(user, users.email_field))) == wanted]
+    found = [user for user in rows if address_key(str(getattr(user, users.email_field))) == wanted]
     found = [user for user in found if all(getattr(user, name) == value for name, value in fields.items())]
     return tuple(_holder(session, user, users=users, tenant=tenant, subject=subject) for user in found)
 
@@ -45,11 +44,3 @@ def _holder(session: Session, user: Any, *, users: HostUsers, tenant: Tenant, su
         raise WriteConflict("the subject is linked by now")
     return EmailHolder(existing, is_linked=bool(keys), is_privileged=users.is_privileged_user(user))
 
-
-def _key(address: str) -> str:
-    """The form in which two spellings of one mailbox are equal: ASCII letters in lower case, the domain as DNS has it.
-
-    Nothing else is folded: to Unicode's case folding a long s ("\u017f") is an "s", to a mail server another letter.
-    """
-    local, at, domain = address.translate(_ASCII_LOWER).rpartition("@")
-    return f"{local}{at}{domain_key(domain)}"
