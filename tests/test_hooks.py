@@ -54,7 +54,7 @@ def test_a_refusal_by_the_host_uses_nothing_up(mount: Mount) -> None:
     assert host.count("samljit_assertion") == 0
 
 
-def test_the_rate_limit_is_asked_before_the_body_is_read(mount: Mount) -> None:
+def test_45_the_rate_limit_is_asked_before_the_body_is_read(mount: Mount) -> None:
     asked: list[Request] = []
     host = mount(rate_limit=lambda request: asked.append(request) is not None)
     page = host.sign_in()
@@ -91,14 +91,14 @@ def test_without_such_a_time_a_session_is_the_hosts_own_affair(mount: Mount) -> 
         assert browser.get(f"{ORIGIN}/").text != "nobody"
 
 
-def test_libraries_on_two_versions_of_libxml2_are_told_in_one_sentence() -> None:
+def test_11_libraries_on_two_versions_of_libxml2_are_told_in_one_sentence() -> None:
     assert misfit(lxml_libxml=(2, 14, 6), xmlsec_libxml=(2, 14, 6)) is None
     told = misfit(lxml_libxml=(2, 14, 6), xmlsec_libxml=(2, 12, 9))
     assert told is not None
     assert ("2.14.6" in told, "2.12.9" in told, "pip install" in told) == (True, True, True)
 
 
-def test_an_xmlsec_that_cannot_be_loaded_is_told_with_its_remedy(tmp_path: Path) -> None:
+def test_11_an_xmlsec_that_cannot_be_loaded_is_told_with_its_remedy(tmp_path: Path) -> None:
     (tmp_path / "xmlsec.py").write_text("raise RuntimeError('(-1, lxml & xmlsec libxml2 library version mismatch)')")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import samljit; samljit.SamlJit"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -162,7 +162,7 @@ HOME = "https://sts.windows.net/99999999-0000-cccc-1111-dddd2222eeee/"
         pytest.param({IDP: (HOME,), ACCT: ("0",)}, True, id="an external member"),
     ],
 )
-def test_guests_of_every_kind_are_told(claims: dict[str, tuple[str, ...]], is_guest: bool) -> None:
+def test_35_guests_of_every_kind_are_told(claims: dict[str, tuple[str, ...]], is_guest: bool) -> None:
     for user in (None, HOLDER.user):
         assert (plan(claims, user=user, guests="deny").reason is Reason.GUEST_NOT_ALLOWED) is is_guest
         assert plan(claims, user=user, guests="allow").reason is None

@@ -203,7 +203,7 @@ EXISTING: list[Any] = [
 
 
 @pytest.mark.parametrize(("section", "claims", "held", "seen", "expected"), EXISTING)
-def test_an_existing_users_roles_follow_the_claims_and_never_their_absence_unasked(
+def test_34_an_existing_users_roles_follow_the_claims_and_never_their_absence_unasked(
     section: dict[str, Any], claims: Claims, held: set[str], seen: tuple[str, ...], expected: dict[str, str]
 ) -> None:
     result = plan(section, claims, held=held, seen=seen)
