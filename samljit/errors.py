@@ -100,6 +100,7 @@ class Reason(StrEnum):
     # the second hop
     BROWSER_MISMATCH = "browser_mismatch"
     COOKIES_MISSING = "cookies_missing"
+    SESSION_LOST = "session_lost"
     HANDOVER_USED = "handover_used"
     USER_GONE = "user_gone"
     LOGIN_REFUSED = "login_refused"
@@ -385,6 +386,12 @@ CATALOGUE: dict[Reason, Explanation] = {
     Reason.COOKIES_MISSING: _person(
         situations.COOKIES_BLOCKED,
         "No cookie of any sign-in came back: the browser blocks them, or the page was opened again long after.",
+    ),
+    Reason.SESSION_LOST: _person(
+        situations.NOT_REMEMBERED,
+        "Twice in a row the session was gone right after a sign-in, which would go on for ever: look at SESSION_COOKIE_DOMAIN, "
+        "SESSION_COOKIE_SECURE and the size of the session.",
+        fixer=Fixer.OPERATOR,
     ),
     Reason.HANDOVER_USED: _person(
         situations.USED_ALREADY, "The second step was opened a second time."

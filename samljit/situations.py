@@ -141,6 +141,11 @@ COOKIES_BLOCKED = Situation(
     "Without them nobody can stay signed in here. Perhaps cookies are blocked for this site, or this page was open for too long.",
     "Allow cookies for this site, then start again.",
 )
+NOT_REMEMBERED = Situation(
+    "This app does not remember you",
+    "You signed in, twice now, but your browser did not bring back what this app remembers you by. Perhaps it keeps no cookies.",
+    "Allow cookies for this site, then try again. If it happens again, send the details below to whoever looks after this app.",
+)
 ACCOUNT_GONE = Situation("Your account is not there any more", "It was removed or switched off while you signed in.", _ASK_US)
 LOGIN_REFUSED = Situation(
     "This app did not let you in",

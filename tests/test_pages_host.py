@@ -12,12 +12,14 @@ import polib
 import pytest
 from flask import Flask
 from flask_babel import Babel, get_locale, gettext
+from flask_login import logout_user
 from jinja2 import ChoiceLoader, DictLoader
 from sqlalchemy import event
 
+from samljit.errors import Reason
 from samljit.testing import Browser
 from tests.conftest import Mount
-from tests.host import ADELE, BIANCA, ORIGIN, Host
+from tests.host import ADELE, BIANCA, LOGIN, ORIGIN, Host
 
 NOWHERE = f"{ORIGIN}/saml/nobody/login"
 LAYOUT = """<!doctype html><html lang="en"><head><title>{% block title %}{% endblock %} | Shop</title>{% block head %}{% endblock %}</head>
@@ -89,6 +91,36 @@ def test_flask_babel_can_say_the_language_and_add_words(mount: Mount, tmp_path: 
     page = mount(configure=configure, gettext=gettext, locale=get_locale).browser().get(NOWHERE)
     assert ('<html lang="de"' in page.text, "Nochmal, bitte" in page.text) == (True, True)
     assert page.title == "Diese Organisation gibt es hier nicht"
+
+
+# --- a session that is not kept ---------------------------------------------------------------------------------------
+
+
+def lose_sessions(app: Flask) -> None:
+    app.config["SESSION_COOKIE_DOMAIN"] = "other.example"  # browsers refuse such a cookie
+
+
+def test_a_session_that_is_never_kept_ends_in_a_page_and_not_in_a_loop(mount: Mount) -> None:
+    host = mount(configure=lose_sessions)
+    browser = host.browser()
+    for _ in range(2):
+        assert host.sign_in(ADELE, browser=browser, login_url=f"{LOGIN}?next=/reports/7").status == 401
+    page = browser.get(f"{LOGIN}?next=/reports/7")
+    assert (page.status, page.title, host.reasons()) == (403, "This app does not remember you", [Reason.SESSION_LOST])
+    assert browser.click("Try again").url.startswith(host.entra.sso_url)
+
+
+@pytest.mark.parametrize("sign_out", ["logout_user", "our page"])
+def test_whoever_signs_out_and_in_again_and_again_has_lost_no_session(mount: Mount, sign_out: str) -> None:
+    host = mount(configure=lambda app: app.add_url_rule("/out", view_func=lambda: str(logout_user())) and None)
+    browser = host.browser()
+    for _ in range(4):
+        assert host.sign_in(ADELE, browser=browser).text == "user 1"
+        if sign_out == "logout_user":
+            browser.get(f"{ORIGIN}/out")
+        else:
+            browser.click(f"{ORIGIN}/saml/logout")
+        assert browser.get(f"{ORIGIN}/").text == "nobody"
 
 
 # --- what people are called -------------------------------------------------------------------------------------------

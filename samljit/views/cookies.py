@@ -21,12 +21,15 @@ from samljit.views.mounted import Mounted, Secrets
 PENDING_LIFETIME = timedelta(hours=2)  # longer than a request can be answered: whoever took too long still comes to the page wanted
 HANDOVER_LIFETIME = timedelta(minutes=2)
 RESTART_LIFETIME = timedelta(minutes=2)
+ARRIVAL_LIFETIME = timedelta(seconds=30)
+MOST_ARRIVALS = 2
 MOST_PENDING = 5
 _PENDING_BYTES = 3500  # of the Cookie header; gunicorn refuses a header of 8190 bytes, and the host has cookies too
 
 _PENDING, _HANDOVER, _REFUSAL = "samljit-pending-", "samljit-handover-", "samljit-refusal-"
-_RESTART, _QUIET = "samljit-restarted", "samljit-tried-quietly"
-COOKIE_NAMES = tuple(prefix + name for prefix in ("", "__Host-") for name in (_PENDING, _HANDOVER, _REFUSAL, _RESTART, _QUIET))
+_RESTART, _QUIET, _ARRIVALS = "samljit-restarted", "samljit-tried-quietly", "samljit-arrivals"
+_ALL = (_PENDING, _HANDOVER, _REFUSAL, _RESTART, _QUIET, _ARRIVALS)
+COOKIE_NAMES = tuple(prefix + name for prefix in ("", "__Host-") for name in _ALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,3 +175,27 @@ def was_tried_quietly(request: Request, *, mount: Mounted) -> bool:
 def set_tried_quietly(response: Response, *, mount: Mounted) -> None:
     """Marks this browser for two minutes: the IdP has nobody here, and a page that asks again would send it round in circles."""
     _set(response, mount, _QUIET, "1", lifetime=RESTART_LIFETIME)
+
+
+# --- sign-ins whose session was not kept ------------------------------------------------------------------------------
+
+
+def is_session_lost(request: Request, *, mount: Mounted) -> bool:
+    """Whether two sign-ins in a row, less than half a minute ago, each began without the session of the one before."""
+    return _arrivals(request, mount) >= MOST_ARRIVALS
+
+
+def count_arrival(response: Response, request: Request, *, mount: Mounted, is_kept: bool) -> None:
+    """`is_kept` says whether the session of an earlier sign-in was there. Where the app's session cookie never comes back, the app
+    sends people to sign in, Microsoft sends them back without a word, and that would go on for ever."""
+    count = 1 if is_kept else min(_arrivals(request, mount) + 1, MOST_ARRIVALS)
+    _set(response, mount, _ARRIVALS, str(count), lifetime=ARRIVAL_LIFETIME)
+
+
+def drop_arrivals(response: Response, *, mount: Mounted) -> None:
+    _drop(response, mount, _ARRIVALS)
+
+
+def _arrivals(request: Request, mount: Mounted) -> int:
+    value = request.cookies.get(_name(mount, _ARRIVALS), "")
+    return int(value) if value in ("1", "2") else 0

@@ -16,6 +16,7 @@ from samljit.views.attempts import Step, log, tell_host
 from samljit.views.cookies import (
     Handover,
     Pending,
+    count_arrival,
     drop_handover,
     drop_sign_in,
     find_handover,
@@ -169,6 +170,7 @@ def _sign_in(attempt: Attempt, step: Step, *, nonce: str, next_path: str) -> Res
         raise SignInRefused(Reason.HANDOVER_USED)
     # Only now, with our own write committed: on SQLite the host's session may hold a read lock from its first query to its end
     user = _load_user(attempt)
+    is_kept = SESSION_KEY in session
     renew_session()
     if not login_user(user):
         raise SignInRefused(Reason.LOGIN_REFUSED)
@@ -178,6 +180,7 @@ def _sign_in(attempt: Attempt, step: Step, *, nonce: str, next_path: str) -> Res
     session[SESSION_KEY] = {"tenant": tenant.slug, "reference": attempt.reference, "user": user.get_id(), "ends_at": ends_at}
     response = _go(next_path)
     drop_sign_in(response, nonce, mount=mount)
+    count_arrival(response, request, mount=mount, is_kept=is_kept)
     log.info("signed in: tenant=%s reference=%s", tenant.slug, attempt.reference)
     tell_host(signed_in, user_id=attempt.user_id, tenant=tenant.slug, reference=attempt.reference, outcome=attempt.outcome)
     return response

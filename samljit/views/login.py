@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from flask import Response, current_app, make_response, redirect, request, url_for
+from flask import Response, current_app, make_response, redirect, request, session, url_for
 
 from samljit.errors import ConfigError, Problem, Reason, SignInRefused
 from samljit.model import Stage, Tenant
 from samljit.saml.request import redirect_url
 from samljit.views.attempts import Step
-from samljit.views.cookies import PENDING_LIFETIME, Pending, find_pending, set_pending, was_tried_quietly
+from samljit.views.cookies import PENDING_LIFETIME, Pending, find_pending, is_session_lost, set_pending, was_tried_quietly
 from samljit.views.mounted import app_secrets, mounted
 from samljit.views.pages import is_navigation, sign_in_step
 from samljit.views.paths import local_path
+from samljit.views.sessions import SESSION_KEY
 
 LONGEST_ADDRESS = 320  # characters of an e-mail address
 
@@ -44,6 +45,8 @@ def login(step: Step) -> Response:
         raise SignInRefused(Reason.NOT_A_NAVIGATION)
     if elsewhere := own_host_url("samljit.login", tenant=tenant.slug):
         return see_other(elsewhere)
+    if "again" not in request.args and SESSION_KEY not in session and is_session_lost(request, mount=mounted()):
+        raise SignInRefused(Reason.SESSION_LOST)
     again = _find_again(tenant)
     wish = Wish(
         next=again.next if again else request.args.get("next"),

@@ -63,7 +63,7 @@ def _way_on(step: Step) -> str | None:
     tenant = step.tenant
     if tenant is None:
         return url_for("samljit.login_page")
-    return url_for("samljit.login", tenant=tenant.slug, again=step.nonce) if tenant.enabled and tenant.idp is not None else None
+    return url_for("samljit.login", tenant=tenant.slug, again=step.nonce or "") if tenant.enabled and tenant.idp is not None else None
 
 
 def get_tenant(slug: str, step: Step) -> Tenant:

@@ -10,6 +10,7 @@ from flask_login import logout_user
 
 from samljit.store import Unavailable
 from samljit.views.attempts import log
+from samljit.views.cookies import drop_arrivals
 from samljit.views.mounted import mounted, utc_now
 
 SESSION_KEY = "_samljit"  # {"tenant": slug, "reference": SJ-..., "user": Flask-Login's id, "ends_at": POSIX seconds or None}
@@ -56,7 +57,14 @@ def end_session() -> bool:
         log.exception("Flask-Login's logout_user failed; the session is cleared all the same")
         told = False
     forget_session()
+    after_this_request(_forget_arrivals)
     return told
+
+
+def _forget_arrivals(response: Response) -> Response:
+    """Whoever signs out and in again has lost no session."""
+    drop_arrivals(response, mount=mounted())
+    return response
 
 
 def forget_session() -> None:
