@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from samljit.errors import ConfigError, Reason, SamlJitError
     from samljit.extension import SamlJit
     from samljit.model import AdminAction
-    from samljit.signals import roles_changed, sign_in_refused, signed_in, signed_out, user_created, user_updated
+    from samljit.signals import (
+        certificate_expiring,
+        roles_changed,
+        sign_in_refused,
+        signed_in,
+        signed_out,
+        user_created,
+        user_updated,
+    )
 
 _HOME_OF = {
     "AdminAction": "model",
@@ -21,6 +29,7 @@ _HOME_OF = {
     "Reason": "errors",
     "SamlJit": "extension",
     "SamlJitError": "errors",
+    "certificate_expiring": "signals",
     "roles_changed": "signals",
     "sign_in_refused": "signals",
     "signed_in": "signals",
@@ -35,6 +44,7 @@ __all__ = [
     "Reason",
     "SamlJit",
     "SamlJitError",
+    "certificate_expiring",
     "roles_changed",
     "sign_in_refused",
     "signed_in",

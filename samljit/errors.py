@@ -201,7 +201,7 @@ CATALOGUE: dict[Reason, Explanation] = {
     ),
     Reason.SIGNATURE_INVALID: _untrusted(
         "No certificate of this tenant verifies the signature: the message was changed, or Entra signs with a new certificate. "
-        "Give us Entra's Federation Metadata XML again.",
+        "Give us Entra's Federation Metadata XML again, or run: flask samljit tenant refresh.",
         fixer=Fixer.TENANT_ADMIN,
         card=Card.CERTIFICATES,
     ),
@@ -412,7 +412,8 @@ CATALOGUE: dict[Reason, Explanation] = {
     ),
     Reason.TENANT_NOT_CONNECTED: _person(
         situations.NOT_SWITCHED_ON,
-        "The tenant has no idp section: give it Entra's Federation Metadata XML.",
+        "The tenant has no idp section: give it Entra's App Federation Metadata Url. If it has that, nothing good was fetched from there "
+        "yet; run: flask samljit tenant refresh.",
         fixer=Fixer.OPERATOR,
     ),
     Reason.TENANT_MISCONFIGURED: _person(

@@ -8,6 +8,9 @@
 | `signed_in` | the session began | `user_id, tenant, reference, outcome` (`samljit.model.Outcome`: create, update or unchanged) |
 | `signed_out` | a session that a sign-in began has ended | `user_id, tenant, reference, by` ("person", "idp") |
 | `sign_in_refused` | a sign-in was refused | `reason (Reason), tenant (slug or None), reference` |
+| `certificate_expiring` | a tenant's last certificate expires in less than 60, 30, 7 or 1 days | `tenant, days, not_after, fingerprint` |
+
+`certificate_expiring` is sent once for each of these, by whichever worker, cron job or sign-in sees it first.
 
 `decisions` are `samljit.model.FieldDecision`, with old and new values: keep them out of logs.
 """
@@ -24,3 +27,4 @@ roles_changed = _signals.signal("samljit.roles_changed")
 signed_in = _signals.signal("samljit.signed_in")
 signed_out = _signals.signal("samljit.signed_out")
 sign_in_refused = _signals.signal("samljit.sign_in_refused")
+certificate_expiring = _signals.signal("samljit.certificate_expiring")

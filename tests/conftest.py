@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.host import Host, make_host
+from tests.https import Authority, Site, https_server
 
 Mount = Callable[..., Host]
 
@@ -34,3 +35,27 @@ def mount(tmp_path: Path) -> Iterator[Mount]:
     for host in made:
         host.session.remove()
         host.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def trusted_authority(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    return authority
+
+
+@pytest.fixture(scope="session")
+def site_certificate(authority: Authority) -> Path:
+    return authority.certify(["localhost"])
+
+
+@pytest.fixture
+def site(trusted_authority: Authority, site_certificate: Path) -> Iterator[Site]:
+    """An address on this machine where an IdP's metadata can be fetched, by what the system trusts during the test."""
+    made = Site()
+    with https_server(site_certificate, lambda tls: made.script(tls)) as made.server:
+        yield made

@@ -149,3 +149,18 @@ def drip(content: bytes, *, then: bytes = b" ", pause: float = 0.05) -> Script:
 
 def wait(tls: ssl.SSLSocket) -> None:
     tls.recv(1)
+
+
+class Site:
+    """An address with metadata, which a test changes as Entra's admins do. `script` answers each request."""
+
+    def __init__(self) -> None:
+        self.script: Script = answer(b"", status="404 Not Found")
+        self.server: HttpsServer
+
+    def shows(self, content: bytes) -> None:
+        self.script = answer(content)
+
+    @property
+    def fetches(self) -> int:
+        return self.server.connections

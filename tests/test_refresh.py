@@ -28,12 +28,13 @@ from samljit.testing import FakeEntra, KeyPair, signing_key
 from samljit.views.mounted import mounted, utc_now
 from tests.conftest import Mount
 from tests.host import ORIGIN, Host, make_host
-from tests.https import Authority, HttpsServer, Script, answer, https_server
+from tests.https import Script, Site, answer
 from tests.servers import KINDS, database
 
 THREADS = 16
 NOW = datetime.now(UTC).replace(microsecond=123456)
 LATER = NOW + SELDOM
+URL = "https://idp.example.test/metadata"
 OLD, NEW = signing_key("old"), signing_key("new")
 EXPIRED = signing_key("expired", valid_until=NOW - timedelta(days=1))
 
@@ -45,35 +46,6 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
         yield made
         made.session.remove()
         made.engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def certificate(authority: Authority) -> Path:
-    return authority.certify(["localhost"])
-
-
-class Site:
-    """An address with metadata, which a test changes as Entra's admins do. `script` answers each request."""
-
-    def __init__(self) -> None:
-        self.script: Script = answer(b"", status="404 Not Found")
-        self.server: HttpsServer
-
-    def shows(self, content: bytes) -> None:
-        self.script = answer(content)
-
-
-@pytest.fixture
-def site(authority: Authority, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-    made = Site()
-    with https_server(certificate, lambda tls: made.script(tls)) as made.server:
-        yield made
 
 
 def tenant_id(host: Host) -> UUID:
@@ -109,32 +81,42 @@ def test_of_sixteen_at_once_one_gets_the_turn(host: Host) -> None:
     whose, metadata = tenant_id(host), metadata_of(host)
 
     for now in (NOW, LATER):
-        turns = at_once(lambda now=now: metadata.take_turn(whose, now=now, every=SELDOM))  # type: ignore[misc]
-        assert Counter(turns) == {Turn(whose, now): 1, None: THREADS - 1}
+        turns = at_once(lambda now=now: metadata.take_turn(whose, URL, now=now, every=SELDOM))  # type: ignore[misc]
+        assert Counter(turns) == {Turn(whose, URL, now): 1, None: THREADS - 1}
 
-    assert metadata.take_turn(whose, now=LATER + SELDOM - timedelta(seconds=1), every=SELDOM) is None
+    assert metadata.take_turn(whose, URL, now=LATER + SELDOM - timedelta(seconds=1), every=SELDOM) is None
     assert metadata.find(whose) == StoredMetadata(tried_at=LATER)
 
 
 def test_a_clock_far_ahead_does_not_stop_the_others_for_good(host: Host) -> None:
     whose, metadata = tenant_id(host), metadata_of(host)
-    metadata.take_turn(whose, now=NOW + timedelta(days=400), every=SELDOM)
-    assert metadata.take_turn(whose, now=NOW, every=SELDOM) == Turn(whose, NOW)
+    metadata.take_turn(whose, URL, now=NOW + timedelta(days=400), every=SELDOM)
+    assert metadata.take_turn(whose, URL, now=NOW, every=SELDOM) == Turn(whose, URL, NOW)
 
 
 def test_only_what_is_old_is_taken_where_that_is_asked(host: Host, site: Site) -> None:
     whose, metadata, day = tenant_id(host), metadata_of(host), timedelta(days=1)
     site.shows(host.entra.metadata())
-    assert refresh(feed_of(host, site), metadata=metadata, author=Author("a", NOW), older_than=day).status is RefreshStatus.CHANGED
+    feed = feed_of(host, site)
+    assert refresh(feed, metadata=metadata, author=Author("a", NOW), older_than=day).status is RefreshStatus.CHANGED
     for moment, is_old in ((day - timedelta(minutes=1), False), (day, True)):
-        assert (metadata.take_turn(whose, now=NOW + moment, every=SELDOM, older_than=day) is not None) == is_old
+        assert (metadata.take_turn(whose, feed.source.url, now=NOW + moment, every=SELDOM, older_than=day) is not None) == is_old
+
+
+def test_another_address_is_tried_at_once_and_then_as_seldom(host: Host) -> None:
+    """Whoever has mistyped it need not wait for the right one."""
+    whose, metadata = tenant_id(host), metadata_of(host)
+    tries = [(URL, True), (URL, False), (URL + "?right", True), (URL + "?right", False)]
+    for number, (url, is_free) in enumerate(tries):
+        now = NOW + timedelta(seconds=number)
+        assert (metadata.take_turn(whose, url, now=now, every=SELDOM) is not None) == is_free
 
 
 def test_the_turn_of_one_tenant_is_not_that_of_another(mount: Mount) -> None:
     host = mount()
     metadata, first = metadata_of(host), tenant_id(host)
-    assert metadata.take_turn(first, now=NOW, every=SELDOM) is not None
-    assert metadata.take_turn(UUID(int=1), now=NOW, every=SELDOM) is None, "no such tenant"
+    assert metadata.take_turn(first, URL, now=NOW, every=SELDOM) is not None
+    assert metadata.take_turn(UUID(int=1), URL, now=NOW, every=SELDOM) is None, "no such tenant"
 
 
 def test_who_comes_late_overwrites_nothing(host: Host, site: Site) -> None:

@@ -84,7 +84,7 @@ class _Deadline:
 def _fetch(source: Source, deadline: _Deadline) -> bytes:
     parts = urlsplit(source.url)
     if parts.scheme != "https" or not parts.hostname:
-        raise _Failed("not_https", "Is not an https address.")
+        raise _Failed("not_https", "This is not an https address.")
     addresses = _addresses(parts.hostname, source, deadline)
     for number, address in enumerate(addresses, start=1):
         try:
@@ -151,15 +151,15 @@ def _tls(deadline: _Deadline) -> ssl.SSLContext:
 
 def _read(response: BaseHTTPResponse) -> bytes:
     if 300 <= response.status < 400:
-        message = f"Is answered with a redirect (HTTP status {response.status}), which is not followed."
+        message = f"The server answers with a redirect (HTTP status {response.status}), which is not followed."
         raise _Failed("redirected", message, "Write the address where the metadata itself stands.")
     if response.status != 200:
-        raise _Failed("http_status", f"Is answered with HTTP status {response.status}.")
+        raise _Failed("http_status", f"The server answers with HTTP status {response.status}.")
     if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
-        raise _Failed("compressed", "Is answered compressed, which was not asked for.")
+        raise _Failed("compressed", "The answer is compressed, which was not asked for.")
     content = b"".join(_chunks(response))
     if not content.strip():
-        raise _Failed("empty", "Is answered with nothing.")
+        raise _Failed("empty", "The answer is empty.")
     return content
 
 
@@ -168,7 +168,7 @@ def _chunks(response: BaseHTTPResponse) -> Iterator[bytes]:
     while chunk := response.read(_CHUNK, decode_content=False):
         total += len(chunk)
         if total > LARGEST_METADATA:
-            raise _Failed("too_large", f"Is answered with more than {LARGEST_METADATA} bytes.")
+            raise _Failed("too_large", f"The answer has more than {LARGEST_METADATA} bytes.")
         yield chunk
 
 
@@ -176,7 +176,7 @@ def _explain(error: Exception, deadline: _Deadline) -> _Failed:
     if isinstance(error, NewConnectionError) and not deadline.has_passed:  # urllib3 counts it among the time-outs
         return _Failed("unreachable", "No connection could be made.")
     if isinstance(error, HTTPTimeout) or deadline.has_passed:
-        return _Failed("too_slow", "Was not answered in time.")
+        return _Failed("too_slow", "There was no whole answer in time.")
     if isinstance(error, SSLError | ssl.SSLError):
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in (error, *error.args)):
             message = "The server's certificate is not one of this host that this machine's certificate authorities vouch for."

@@ -68,7 +68,7 @@ def refresh(
     `entity_id` is the new name of the IdP, where an operator says that it may change: identities are filed under it, so no document
     can change it by itself. Raises: store.Unavailable, store.WriteConflict.
     """
-    turn = metadata.take_turn(feed.tenant_id, now=author.now, every=every, older_than=older_than)
+    turn = metadata.take_turn(feed.tenant_id, feed.source.url, now=author.now, every=every, older_than=older_than)
     if turn is None:
         return Refreshed(feed.slug, RefreshStatus.BUSY)
     fetched = fetch(feed.source)
@@ -110,7 +110,7 @@ def _keep(
         metadata.keep_last(turn)
         return Refreshed(feed.slug, RefreshStatus.UNCHANGED, idp=known)
     change = Change(AuditAction.METADATA_CHANGED, feed.tenant_id, before=_recorded(known), after=_recorded(found.idp))
-    kept = metadata.keep(turn, found.text, url=feed.source.url, change=change, author=author)
+    kept = metadata.keep(turn, found.text, change=change, author=author)
     return Refreshed(feed.slug, RefreshStatus.CHANGED if kept else RefreshStatus.BUSY, idp=found.idp)
 
 
@@ -127,4 +127,6 @@ def _recorded(idp: IdentityProvider | None) -> dict[str, Any] | None:
         {"fingerprint": one.fingerprint, "not_before": one.not_before.isoformat(), "not_after": one.not_after.isoformat()}
         for one in idp.certificates
     ]
-    return {"entity_id": idp.entity_id, "sso_url": idp.sso_url, "slo_url": idp.slo_url, "certificates": certificates}
+    ends = idp.valid_until.isoformat() if idp.valid_until else None
+    urls = {"sso_url": idp.sso_url, "slo_url": idp.slo_url}
+    return {"entity_id": idp.entity_id, **urls, "valid_until": ends, "certificates": certificates}

@@ -33,9 +33,10 @@ class StoredMetadata:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The right to fetch the metadata of one tenant now, which one worker has at a time."""
+    """The right to fetch the metadata of one tenant from its address now, which one worker has at a time."""
 
     tenant_id: UUID
+    url: str
     since: datetime
 
 
@@ -62,28 +63,30 @@ class SqlMetadata:
         return StoredMetadata(row.metadata, row.metadata_hash, fetched_at, tried_at, row.metadata_error, row.metadata_url)
 
     def take_turn(
-        self, tenant_id: UUID, *, now: datetime, every: timedelta, older_than: timedelta | None = None
+        self, tenant_id: UUID, url: str, *, now: datetime, every: timedelta, older_than: timedelta | None = None
     ) -> Turn | None:
-        """The turn, where nobody has had it within `every`; of all workers on all hosts, one gets it. With `older_than`, only where the
-        last good document is not newer than that.
+        """The turn, where nobody has had it for this address within `every`; of all workers on all hosts, one gets it.
 
-        One that was taken by a clock ahead of ours counts only for as long as clocks may differ, or a wrong one would stop it for good.
+        With `older_than`, only where the last good document is not newer than that. One that was taken by a clock ahead of ours counts
+        only for as long as clocks may differ, or a wrong one would stop it for good.
         """
         state, tried_at = self._state, self._state.c.metadata_tried_at
-        is_free = sa.or_(tried_at.is_(None), tried_at <= to_database(now - every), tried_at > to_database(now + every))
-        query = sa.update(state).where(state.c.id == str(tenant_id), is_free).values(metadata_tried_at=to_database(now))
+        is_over = sa.or_(tried_at.is_(None), tried_at <= to_database(now - every), tried_at > to_database(now + every))
+        is_another = sa.or_(state.c.metadata_tried_url.is_(None), state.c.metadata_tried_url != url)
+        query = sa.update(state).where(state.c.id == str(tenant_id), sa.or_(is_over, is_another))
+        query = query.values(metadata_tried_at=to_database(now), metadata_tried_url=url)
         if older_than is not None:
             fetched_at = state.c.metadata_at
             query = query.where(sa.or_(fetched_at.is_(None), fetched_at <= to_database(now - older_than)))
         with open_session(self._factory) as session:
             taken = session.execute(query, bind_arguments=self._bind).rowcount == 1  # type: ignore[attr-defined]
             session.commit()
-        return Turn(tenant_id, now) if taken else None
+        return Turn(tenant_id, url, now) if taken else None
 
-    def keep(self, turn: Turn, xml: str, *, url: str, change: Change, author: Author) -> bool:
+    def keep(self, turn: Turn, xml: str, *, change: Change, author: Author) -> bool:
         """Puts this document in the place of the last one, and records the change. False where the turn has passed on: nothing was done."""
         # of both, as a document that was found at another address before must be read anew
-        values = {"metadata": xml, "metadata_url": url, "metadata_hash": sha256(f"{url}\n{xml}".encode()).hexdigest()}
+        values = {"metadata": xml, "metadata_url": turn.url, "metadata_hash": sha256(f"{turn.url}\n{xml}".encode()).hexdigest()}
         with open_session(self._factory) as session:
             kept = self._end(session, turn, metadata_at=to_database(turn.since), metadata_error=None, **values)
             if kept:

@@ -132,6 +132,7 @@ def _tenant_state_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("metadata_hash", sa.String(64)),
         sa.Column("metadata_at", _TIME),
         sa.Column("metadata_tried_at", _TIME),
+        sa.Column("metadata_tried_url", sa.Text),
         sa.Column("metadata_error", sa.String(255)),
         # the last warning that the tenant's certificates expire
         sa.Column("warned_certificate", sa.String(64)),

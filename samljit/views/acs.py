@@ -24,9 +24,11 @@ from samljit.sql.attempts import new_reference
 from samljit.store import Unavailable
 from samljit.views.attempts import Step, browser_of, log, log_refusal, tell_host
 from samljit.views.cookies import COOKIE_NAMES, Handover, set_handover, set_refusal
+from samljit.views.expiry import warn_of_expiry
 from samljit.views.mounted import app_secrets, mounted
 from samljit.views.pages import page, refused_page, sign_in_step
 from samljit.views.paths import local_path
+from samljit.views.refreshing import renew
 from samljit.views.words import N_
 
 MAX_BODY = 512 * 1024  # bytes
@@ -69,7 +71,7 @@ def answer(step: Step) -> Response:
     form = _read_form()
     xml = decode_response(form.response)
     try:
-        assertion = app_secrets().validator.validate(xml, tenant=tenant, now=step.now)
+        assertion = _validate(xml, step)
     except AssertionRejected as rejected:
         if rejected.reason is Reason.STATUS_NOT_SUCCESS and _was_passive(rejected, step):
             log.info("nobody is signed in at the IdP: tenant=%s", tenant.slug)
@@ -78,6 +80,7 @@ def answer(step: Step) -> Response:
             raise
         step.verified = rejected.verified
         return _refuse_at_finish(rejected, step)
+    tenant = step.tenant or tenant  # by now perhaps with other keys
     step.verified = True
     step.nonce = assertion.request.nonce if assertion.request else None
     step.claim_names = tuple(assertion.claims)
@@ -93,6 +96,7 @@ def answer(step: Step) -> Response:
         step.user_id = find_user_of(assertion, store=mounted().store, tenant=tenant)
         return _refuse_at_finish(refused, step)
     _tell_host(done, tenant)
+    warn_of_expiry(tenant, now=step.now)
     if not done.plan.is_active:
         return _refuse_newcomer(done, step)
     # nobody here has remembered where a sign-in is to go that the IdP has started
@@ -113,6 +117,18 @@ def limit_body() -> None:
     """Bounds what is read of the body before anything looks at the form."""
     request.max_content_length = MAX_BODY
     request.max_form_memory_size = MAX_BODY
+
+
+def _validate(xml: bytes, step: Step) -> Assertion:
+    """The assertion; judged once more where the IdP has other keys by now than we knew of. Raises: AssertionRejected."""
+    assert step.tenant is not None
+    validator = app_secrets().validator
+    try:
+        return validator.validate(xml, tenant=step.tenant, now=step.now)
+    except AssertionRejected as rejected:
+        if not renew(rejected, step):
+            raise
+    return validator.validate(xml, tenant=step.tenant, now=step.now)
 
 
 def _ask_rate_limit() -> None:

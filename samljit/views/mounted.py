@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from flask import Flask, Request, Response, after_this_request, current_app
@@ -19,6 +20,8 @@ from sqlalchemy.orm import Session, scoped_session
 
 from samljit.directory import Directory
 from samljit.errors import ConfigError, Problem
+from samljit.federation.fetch import Source
+from samljit.federation.refresh import Feed
 from samljit.model import AdminAction, Assertion, Tenant, Transform, UserShape
 from samljit.saml.encryption import read_keys
 from samljit.saml.request import RequestIds
@@ -29,6 +32,7 @@ from samljit.sql.sessions import in_store_words
 from samljit.sql.store import SqlStore
 from samljit.sql.users import HostUsers
 from samljit.store import Unavailable, WriteConflict
+from samljit.views.flights import Flights
 from samljit.views.watch import SessionWatch
 
 # A host's own way to translate a text, which gives an unknown one back as it is (flask_babel.gettext, say), and to tell the language
@@ -86,11 +90,23 @@ class Mounted:
     transforms: Mapping[str, Transform]
     factory: Callable[[], Session]
     secrets: Callable[[Flask], Secrets] = field(repr=False)
+    flights: Flights = field(default_factory=Flights, repr=False, compare=False)
+    warned: set[tuple[UUID, str, int]] = field(default_factory=set, repr=False, compare=False)
     _purged: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_https(self) -> bool:
         return self.base_url.startswith("https:")
+
+    def find_feed(self, tenant: Tenant) -> Feed | None:
+        """Where the tenant's metadata is fetched from; None where its IdP is named in another way.
+
+        The settings file may name any address that its checks let through; what stands in the database may have come from a page.
+        """
+        if tenant.metadata_source is None:
+            return None
+        source = Source(tenant.metadata_source, "metadata_url", public_only=tenant.slug not in self.directory.of_settings)
+        return Feed(tenant.id, tenant.slug, source, tenant.preset, self.base_url)
 
     def shape_for(self, tenant: Tenant) -> UserShape:
         """The shape to plan with: the columns that name the tenant are nobody's to map."""

@@ -13,6 +13,7 @@ from samljit.model import Stage, Tenant
 from samljit.store import Unavailable
 from samljit.views.attempts import Step, log_refusal
 from samljit.views.mounted import app_secrets, mounted, utc_now
+from samljit.views.refreshing import connect
 from samljit.views.words import page_words
 
 # The refresh on the hand-over page is a navigation, which no directive here restricts
@@ -84,6 +85,8 @@ def sign_in_step(
             try:
                 step.tenant = mounted().directory.find_known(tenant)  # the log and the page name it also without a database
                 step.tenant = get_tenant(tenant, step)
+                if stage in (Stage.LOGIN, Stage.ACS):
+                    connect(step)
                 _check_open(step)
                 return view(step)
             except Unavailable as lost:

@@ -26,19 +26,12 @@ GOOD = b"<EntityDescriptor/>"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
+pytestmark = pytest.mark.usefixtures("trusted_authority")
 
 
 @pytest.fixture(scope="module")
 def certificate(authority: Authority) -> Path:
     return authority.certify(["localhost", "idp.example.test", "127.0.0.1"])
-
-
-@pytest.fixture(autouse=True)
-def trusting(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
 
 
 @pytest.fixture
