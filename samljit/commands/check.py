@@ -12,6 +12,7 @@ from flask import Flask, current_app
 from samljit.commands.base import in_app, json_option, print_json
 from samljit.commands.check_app import check_address, check_cookies, check_libraries, check_login, check_reachable
 from samljit.commands.check_database import check_database, check_email
+from samljit.commands.check_metadata import check_metadata
 from samljit.commands.check_settings import check_certificates, check_settings, check_stored
 from samljit.commands.findings import Finding, Status
 from samljit.views.mounted import mounted, utc_now
@@ -41,6 +42,7 @@ def check(*, as_json: bool) -> None:
 def _all(app: Flask, now: datetime) -> Iterator[Finding]:
     mount = mounted()
     yield from check_settings(mount, now)
+    yield from check_metadata(mount, now)
     yield from check_certificates(mount, now)
     yield from check_cookies(app, mount)
     yield from check_address(app, mount)

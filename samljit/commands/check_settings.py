@@ -34,9 +34,9 @@ def check_settings(mount: Mounted, now: datetime) -> Iterator[Finding]:
         yield ok("settings", "settings", f"{len(tenants)} tenant(s), at {mount.base_url}{mount.url_prefix}.")
     for tenant in tenants.values():
         yield ok("mapping", "mapping", f"{tenant.slug}: {len(tenant.mapping.fields)} field(s) fit the user record.")
-        if tenant.idp is None:
+        if tenant.idp is None and tenant.metadata_source is None:
             what = f"{tenant.slug} has no idp section: nobody can sign in yet."
-            yield warning("settings", "not_connected", what, "Give it Entra's Federation Metadata XML as idp.metadata_file.")
+            yield warning("settings", "not_connected", what, "Give it Entra's App Federation Metadata Url as idp.metadata_url.")
     yield from _check_ciphertext(mount, tenants)
     if {slug: tenant.revision for slug, tenant in tenants.items()} != {slug: t.revision for slug, t in mount.directory.of_settings.items()}:
         yield warning("settings", "settings_changed", "The settings have changed since the app read them.", "Restart the app.")

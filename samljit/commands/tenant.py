@@ -1,12 +1,10 @@
-"""Tenants and their certificates: looked over, and identities filed anew when an IdP's entity ID has changed."""
+"""Tenants: looked over, and identities filed anew when an IdP's entity ID has changed."""
 
 from __future__ import annotations
 
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -22,16 +20,15 @@ from samljit.commands.base import (
     print_table,
     shown,
     tenant_ids,
-    tenant_option,
     the_identities,
 )
 from samljit.mapping.aliases import short_name
 from samljit.mapping.presets import PRESETS
-from samljit.model import Certificate, Tenant
+from samljit.model import Tenant
 from samljit.provision.subject import subject_key
-from samljit.saml.certificates import read_certificates
 from samljit.sql.identities import Identity, RekeyRefused
 from samljit.views.mounted import mounted, utc_now
+from samljit.views.refreshing import metadata_of
 
 _MOST_CONFLICTS = 20  # shown one by one
 
@@ -82,14 +79,18 @@ def rekey_identities(slug: str, *, entity_id: str, by: str | None, as_json: bool
     if as_json:
         print_json({"tenant": slug, "rekeyed": count, "from": moved, "to": entity_id, "left": left})
         return
-    click.echo(f"Filed {count} identities of {slug} under {entity_id}." + (" Restart the app now." if count else ""))
+    then = "Restart the app now." if found.metadata_source is None else f"Now: flask samljit tenant refresh {slug} --entity-id {entity_id}"
+    click.echo(f"Filed {count} identities of {slug} under {entity_id}." + (f" {then}" if count else ""))
     for issuer in left:
         click.echo(f"Left alone, of another directory: {issuer}")
 
 
 def _check_new_entity_id(found: Tenant, entity_id: str) -> None:
-    """Identities are filed under the name that assertions will carry, and only within one directory: the same person there."""
-    if found.idp is None or found.idp.entity_id != entity_id:
+    """Identities are filed under the name that assertions will carry, and only within one directory: the same person there.
+
+    Where metadata is fetched, identities go first: until `tenant refresh --entity-id` follows, nobody can sign in under either name.
+    """
+    if found.metadata_source is None and (found.idp is None or found.idp.entity_id != entity_id):
         now = found.idp.entity_id if found.idp else "none"
         fail(f"The IdP of {found.slug} is {now} by now. Name the new entity ID there first, or everybody would become a newcomer.")
     if not _is_of_directory(entity_id, found):
@@ -149,6 +150,7 @@ def _details(one: Tenant) -> dict[str, Any]:
         "sign_on_url": one.acs_url.removesuffix("acs") + "login",
         "metadata_url": one.metadata_url,
         "idp_entity_id": idp.entity_id if idp else None,
+        **_of_metadata(one),
         "idp_sso_url": idp.sso_url if idp else None,
         "certificates": [certificate.fingerprint for certificate in idp.certificates] if idp else [],
         "preset": one.preset,
@@ -160,54 +162,10 @@ def _details(one: Tenant) -> dict[str, Any]:
     }
 
 
-# --- certificates -----------------------------------------------------------------------------------------------------
-
-
-class CertificateStatus(StrEnum):
-    IN_DATE = "in_date"
-    NOT_YET_VALID = "not_yet_valid"
-    EXPIRED = "expired"
-
-
-def status_of(certificate: Certificate, now: datetime) -> CertificateStatus:
-    if now > certificate.not_after:
-        return CertificateStatus.EXPIRED
-    return CertificateStatus.IN_DATE if now >= certificate.not_before else CertificateStatus.NOT_YET_VALID
-
-
-@click.group()
-def cert() -> None:
-    """Certificates: list, new."""
-
-
-@cert.command("list")
-@tenant_option()
-@json_option
-@in_app
-def list_certificates(*, slug: str | None, as_json: bool) -> None:
-    """List the IdPs' signing certificates, and our own. Exit code 1 where one of a tenant's is wanted and none is in date."""
-    now, mount = utc_now(), mounted()
-    tenants = [get_tenant(slug)] if slug else list(mount.directory.all(now=now))
-    owners = [(one.slug, one.idp.certificates) for one in tenants if one.idp]
-    rows = [_certificate(owner, certificate, now) for owner, certificates in owners for certificate in certificates]
-    if slug is None:
-        rows += [_certificate("(ours)", found, now) for pem in mount.sp_certificates for found in read_certificates(pem)]
-    if as_json:
-        print_json(rows)
-    else:
-        print_table(("of", "status", "from (UTC)", "until (UTC)", "days left", "SHA-256", "subject"), [tuple(row.values()) for row in rows])
-    dead = [one for one, certificates in owners if all(status_of(c, now) is not CertificateStatus.IN_DATE for c in certificates)]
-    if dead:
-        fail(f"No certificate is in date: {', '.join(dead)}.")
-
-
-def _certificate(owner: str, certificate: Certificate, now: datetime) -> dict[str, Any]:
-    return {
-        "of": owner,
-        "status": status_of(certificate, now),
-        "not_before": certificate.not_before,
-        "not_after": certificate.not_after,
-        "days_left": (certificate.not_after - now).days,
-        "fingerprint": certificate.fingerprint,
-        "subject": certificate.subject,
-    }
+def _of_metadata(one: Tenant) -> dict[str, Any]:
+    """Where the IdP's metadata is fetched from, and how that went; nothing where it is not."""
+    if one.metadata_source is None:
+        return {}
+    known = metadata_of(mounted()).find(one.id)
+    times = {"metadata_fetched_at": known.fetched_at, "metadata_tried_at": known.tried_at}
+    return {"metadata_source": one.metadata_source, **times, "metadata_error": known.error}
