@@ -109,14 +109,16 @@ class IdpSessions:
         by_name: sa.ColumnElement[bool] = table.c.name_id_key == order.name_id_key
         named = table.c.session_key.in_(order.session_keys) if order.session_keys else by_name
         used = {"tenant_id": tenant_id, "assertion_hash": message_key(order.message_id), "expires_at": to_database(order.usable_until)}
-        try:
-            with open_session(self._factory) as session:
-                session.execute(sa.insert(self._tables.assertion).values(**used), bind_arguments=self._bind)
-                ended = self._end(session, table.c.tenant_id == tenant_id, named, now=now)
-                session.commit()
-        except WriteConflict:
-            return None
-        return ended
+        for _ in range(2):  # the first time the database may have refused something else: a lost race
+            try:
+                with open_session(self._factory) as session:
+                    session.execute(sa.insert(self._tables.assertion).values(**used), bind_arguments=self._bind)
+                    ended = self._end(session, table.c.tenant_id == tenant_id, named, now=now)
+                    session.commit()
+            except WriteConflict:
+                continue
+            return ended
+        return None
 
     def _end(self, session: Session, *conditions: sa.ColumnElement[bool], now: datetime) -> tuple[IdpSession, ...]:
         table = self._tables.session

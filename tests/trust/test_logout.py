@@ -16,12 +16,14 @@ import pytest
 import time_machine
 from lxml import etree
 from sqlalchemy import event, text
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from samljit import signed_out
 from samljit.errors import CATALOGUE, Reason
 from samljit.testing import Browser, FakeEntra, Form, make_key_pair, signing_key
 from samljit.testing import logout as testing_logout
 from samljit.testing.entra import CONTOSO
+from samljit.views.mounted import app_secrets
 from samljit.views.watch import KEPT_SECONDS
 from tests.conftest import Mount
 from tests.host import ADELE, BIANCA, ENTITY_ID, ORIGIN, Host, settings_for
@@ -270,6 +272,41 @@ def test_xml_that_is_no_plain_message_ends_nothing(
     scene.browsers.append(signed_in(scene))
     url = unsigned_request(scene, index_of(scene), on_query=lambda query: with_xml(query, edit(xml_in(query))))
     ends_nothing(scene, caplog, url, reason)
+
+
+NASTY = {
+    "nothing": "",
+    "names-alone": "SAMLRequest&SigAlg&Signature",
+    "percent": "SAMLRequest=%&Signature=%zz&SigAlg=%",
+    "not-utf-8": "SAMLRequest=%ff%fe&SigAlg=%ff&Signature=%ff",
+    "raw-octets": "SAMLRequest=\xff\xfe\x00",
+    "null": "SAMLRequest=%00&RelayState=%00",
+    "ampersands": "&" * 20_000,
+    "long": "SAMLRequest=" + "A" * 300_000,
+    "empty-stream": "SAMLRequest=AwA%3D",
+    "no-deflate-block": "SAMLRequest=Bw%3D%3D",
+    "many-steps": "step=" + "A." * 5000,
+    "step-not-utf-8": "step=%ff",
+    "step-of-another-shape": "STEP",
+}
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_43_no_query_string_makes_a_5xx(host: Host, name: str) -> None:
+    query = NASTY[name]
+    if query == "STEP":
+        with host.app.test_request_context():
+            query = f"step={app_secrets().sign_out.dumps(['answer', 'x', 'y', 'z'])}"
+    environ = EnvironBuilder(path="/saml/contoso/sls", base_url=ORIGIN).get_environ() | {"QUERY_STRING": query}
+    chunks, status, _ = run_wsgi_app(host.app, environ, buffered=True)
+    assert (status[:1], b"".join(chunks) != b"") == ("4", True)
+
+
+@pytest.mark.parametrize("path", ["/saml/nobody/sls?SAMLRequest=x", "/saml/logout?token=%ff", "/saml/logout?everywhere=1"])
+def test_43_nor_does_any_other_visit(host: Host, path: str) -> None:
+    client = host.app.test_client()
+    for options in ({"method": "GET"}, {"method": "POST", "data": {"token": "\0" * 9, "after": "x"}}, {"method": "POST", "data": b"\xff"}):
+        assert client.open(path, base_url=ORIGIN, **options).status_code < 500
 
 
 # --- what a signed request may end ------------------------------------------------------------------------------------
