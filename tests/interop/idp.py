@@ -140,7 +140,7 @@ def served_idp(state: Path) -> Iterator[Idp]:
     idp = Idp(f"http://127.0.0.1:{port}", state, state / "log")
     idp.reset()
     known = {"SIMPLESAMLPHP_CONFIG_DIR": str(CONFIG), "INTEROP_STATE": str(state), "INTEROP_BASE": idp.base}
-    ends_with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []  # also where a run is killed, and tidies up nothing
+    ends_with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []  # even if we are killed
     command = [*ends_with_us, "php", "-d", "display_errors=0", "-d", "log_errors=1", "-S", f"127.0.0.1:{port}", "-t", str(PAGES)]
     with idp.log.open("wb") as log, subprocess.Popen(
         command, env=os.environ | known, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
