@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,10 +17,9 @@ from sqlalchemy import String
 from sqlalchemy.orm import mapped_column
 
 from samljit.demo.entra import RegisteredApp, create_entra
-from samljit.demo.servers import listen, served
+from samljit.demo.servers import served
 from samljit.testing import FakeEntra
 from tests.host import Host, make_host, make_user_model, settings_for
-from tests.running_demo import free_port
 
 CONTOSO, FABRIKAM = "aaaabbbb-0000-cccc-1111-dddd2222eeee", "bbbbcccc-1111-dddd-2222-eeee3333ffff"
 _numbers = count(1)
@@ -85,9 +85,10 @@ def running_site(
     **options: Any,
 ) -> Iterator[Site]:
     """`contoso` changes that tenant's settings, `config` the app's; `options` go to SamlJit."""
-    port = free_port()
+    listeners = _listen()
+    port, *others = (listener.getsockname()[1] for listener in listeners)
     url = f"http://localhost:{port}"
-    entras = {slug: f"http://127.0.0.1:{number}" for slug, number in (("contoso", port + 1), ("fabrikam", port + 2))}
+    entras = {slug: f"http://127.0.0.1:{number}" for slug, number in zip(_IDS, others, strict=True)}
     signers = {slug: FakeEntra(tenant_id, sso_url=f"{entras[slug]}/{tenant_id}/saml2") for slug, tenant_id in _IDS.items()}
     settings = settings_for(directory, signers["contoso"], tenant=contoso, base_url=url)
     other = settings_for(directory, signers["fabrikam"])["tenants"]["contoso"]
@@ -107,18 +108,27 @@ def running_site(
 
     host = make_host(directory, entra=signers["contoso"], settings=settings, configure=prepare, **{**_told(), **options})
     site = Site(host, url, entras)
-    sites = [(listen("localhost", port), host.app)]
-    for number, (slug, signer) in enumerate(signers.items(), start=1):
+    apps = [host.app]
+    for slug, signer in signers.items():
         place = f"{url}/saml/{slug}"
-        registered = RegisteredApp("The app", url, entity_id=f"{place}/metadata", acs_url=f"{place}/acs")
-        sites.append((listen("127.0.0.1", port + number), create_entra(entra=signer, app=registered)))
-    with served(sites):
+        registered = RegisteredApp("The app", url, entity_id=f"{place}/metadata", acs_url=f"{place}/acs", logout_url=f"{place}/sls")
+        apps.append(create_entra(entra=signer, app=registered))
+    with served(list(zip(listeners, apps, strict=True))):
         yield site
     host.session.remove()
     host.engine.dispose()
 
 
 _IDS = {"contoso": CONTOSO, "fabrikam": FABRIKAM}
+
+
+def _listen() -> list[socket.socket]:
+    """Sockets for the app and the two identity providers, each on a port that the system gives: other programs look for ports too."""
+    listeners = [socket.socket() for _ in range(3)]
+    for listener in listeners:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+    return listeners
 
 
 def _told() -> dict[str, Any]:
