@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import event, text
@@ -170,3 +171,20 @@ def test_a_database_tenant_that_was_seen_is_named_also_while_the_database_is_los
     assert known is not None
     assert known.name == "Fabrikam"
     assert host.browser().get(LOGIN).status == 503
+
+
+def test_a_document_that_came_along_with_its_address_is_good_until_it_is_fetched(host: Host) -> None:
+    entra, other = FakeEntra(), FakeEntra(keys=[signing_key("other")])
+    url = f"https://login.microsoftonline.com/{entra.tenant_id}/federationmetadata/2007-06/federationmetadata.xml?appid={uuid4()}"
+    idp = {"metadata_url": url, "metadata": entra.metadata().decode()}
+    directory = directory_of(host)
+    stored = directory.rows.add("fabrikam", document(entra, idp=idp), author=AUTHOR)
+    assert status_of(host, entra) == 200
+    with host.engine.begin() as connection:
+        values = {"metadata": other.metadata().decode("utf-8-sig"), "metadata_url": url, "metadata_hash": "1", "id": str(stored.id)}
+        change = "SET metadata = :metadata, metadata_url = :metadata_url, metadata_hash = :metadata_hash WHERE id = :id"
+        connection.execute(text(f"UPDATE samljit_tenant_state {change}"), values)
+    found = directory.get("fabrikam", now=AUTHOR.now).idp
+    assert found is not None
+    assert [one.der for one in found.certificates] == [other.key.certificate_der]
+    assert status_of(host, other) == 200

@@ -106,7 +106,8 @@ class Mounted:
         if tenant.metadata_source is None:
             return None
         source = Source(tenant.metadata_source, "metadata_url", public_only=tenant.slug not in self.directory.of_settings)
-        return Feed(tenant.id, tenant.slug, source, tenant.preset, self.base_url)
+        entity_id = tenant.idp.entity_id if tenant.idp else None
+        return Feed(tenant.id, tenant.slug, source, tenant.preset, self.base_url, entity_id)
 
     def shape_for(self, tenant: Tenant) -> UserShape:
         """The shape to plan with: the columns that name the tenant are nobody's to map."""
