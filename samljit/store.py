@@ -91,6 +91,9 @@ class Store(Protocol):
     def transaction(self) -> AbstractContextManager[Transaction]:
         """A transaction of its own, apart from the host's session."""
 
+    def looking(self) -> AbstractContextManager[Transaction]:
+        """The same, but rolled back at its end, whatever happened in it."""
+
     def add_attempt(self, attempt: Attempt) -> None:
         """Writes a log row in a transaction of its own."""
 

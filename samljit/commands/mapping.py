@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import click
 
 from samljit.commands.base import fail, get_tenant, in_app, json_option, print_json, print_table, read_user_id, tenant_option
-from samljit.errors import CATALOGUE, AssertionRejected, Problem, ProvisioningRefused, Reason
-from samljit.mapping.aliases import NAME_ID, claim_name, short_name
+from samljit.errors import CATALOGUE, AssertionRejected, Problem, Reason
+from samljit.mapping.aliases import NAME_ID, short_name
+from samljit.mapping.pasted import NotClaims, read_claims
 from samljit.mapping.presets import PRESETS
 from samljit.mapping.problems import path_to
 from samljit.mapping.words import why, why_role
 from samljit.model import ExistingUser, NameId, Outcome, Plan, Tenant
-from samljit.provision.plan import plan_sign_in
-from samljit.provision.sign_in import Candidate, make_plan
-from samljit.provision.subject import find_subject
+from samljit.provision.dry_run import Claims, dry_run
 from samljit.saml.encryption import read_keys
 from samljit.saml.sample import read_sample
 from samljit.tenants import build_tenants
@@ -33,9 +31,7 @@ _File = click.Path(exists=True, dir_okay=False, path_type=Path)
 class _Tried:
     """The claims to plan with. `evidence` says how far they can be trusted."""
 
-    claims: Mapping[str, tuple[str, ...]] = field(repr=False)
-    name_id: NameId
-    issuer: str
+    claims: Claims
     evidence: str
 
 
@@ -103,15 +99,11 @@ def _with_stored_draft(tenant: Tenant, draft: Path) -> tuple[Tenant, list[Proble
 
 
 def _read_claims(file: Path, tenant: Tenant) -> _Tried:
-    written = _read_object(file)
-    claims: dict[str, tuple[str, ...]] = {}
-    for name, value in written.items():
-        values = value if isinstance(value, list) else [value]
-        if not all(isinstance(text, str) for text in values):
-            raise click.BadParameter(f"{name!r} must be a text or a list of texts, as in SAML.", param_hint="--claims")
-        claims[claim_name(name, PRESETS[tenant.preset].aliases)] = tuple(values)
-    name_id = NameId("".join(claims.pop(NAME_ID, ())[:1]))
-    return _Tried(claims, name_id, tenant.idp.entity_id if tenant.idp else "", "claims from a file")
+    try:
+        claims, name_id = read_claims(_read_object(file), PRESETS[tenant.preset].aliases)
+    except NotClaims as fault:
+        raise click.BadParameter(str(fault), param_hint="--claims") from None
+    return _Tried(Claims(claims, NameId(name_id), tenant.idp.entity_id if tenant.idp else ""), "claims from a file")
 
 
 def _read_response(file: Path, tenant: Tenant) -> _Tried:
@@ -124,7 +116,7 @@ def _read_response(file: Path, tenant: Tenant) -> _Tried:
     evidence = "signature verified; times, audience and request were not looked at"
     if sample.unverified is not None:
         evidence = f"not verified ({sample.unverified}): anybody could have written this"
-    return _Tried(sample.claims, sample.name_id, sample.issuer, evidence)
+    return _Tried(Claims(sample.claims, sample.name_id, sample.issuer), evidence)
 
 
 def _read_object(file: Path) -> dict[str, Any]:
@@ -148,18 +140,9 @@ def _read_bytes(file: Path) -> bytes:
 def _plan(tried: _Tried, tenant: Tenant, *, user: str | None) -> Plan:
     """What a sign-in with these claims would do: to this user, or to whoever these claims are of. Refused also where they do not say."""
     mount = mounted()
-    shape, domains = mount.shape_for(tenant), mount.email_domains(tenant)
     given = _get_user(user, tenant) if user else None
-    try:
-        subject = find_subject(tried.claims, name_id=tried.name_id, issuer=tried.issuer, tenant=tenant)
-    except ProvisioningRefused as refused:
-        plan = plan_sign_in(
-            tried.claims, name_id=tried.name_id, mapping=tenant.mapping, shape=shape, user=given, email_domains=domains
-        )
-        return replace(plan, outcome=Outcome.REFUSE, reason=refused.reason, detail=refused.detail)
-    candidate = Candidate(tenant, tried.claims, tried.name_id, subject, shape, domains)
-    with mount.store.transaction() as transaction:
-        return make_plan(transaction, candidate, user=given or transaction.find_user(subject, tenant=tenant))
+    shape, domains = mount.shape_for(tenant), mount.email_domains(tenant)
+    return dry_run(mount.store, tried.claims, tenant=tenant, shape=shape, email_domains=domains, given=given).plan
 
 
 def _get_user(text: str, tenant: Tenant) -> ExistingUser:
@@ -208,5 +191,5 @@ def _claims(source: str | None) -> str:
 
 def _values(source: str | None, tried: _Tried) -> str:
     """What the claims of a decision hold, as they came."""
-    claims = {**tried.claims, NAME_ID: (tried.name_id.value,)}
+    claims = {**tried.claims.values, NAME_ID: (tried.claims.name_id.value,)}
     return " | ".join(value for name in (source or "").split(", ") for value in claims.get(name, ()))

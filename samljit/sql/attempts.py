@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from datetime import date
 from typing import Any
 from uuid import UUID
 
 from samljit.errors import Reason
-from samljit.model import (
-    Attempt,
-    ClaimState,
-    FieldAction,
-    FieldDecision,
-    FieldWhy,
-    Outcome,
-    RoleAction,
-    RoleDecision,
-    RoleWhy,
-    Stage,
-)
+from samljit.model import Attempt, ClaimState, Outcome, Stage
+from samljit.sql.decisions import read_decision, read_role, write_decision, write_role
 from samljit.sql.tables import from_database, to_database
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: nothing to mix up on the telephone
@@ -46,13 +35,8 @@ def read_attempt(row: Any) -> Attempt:
         subject_key=row.subject_key,
         request_nonce=row.request_nonce,
         claim_names=tuple(row.claim_names),
-        decisions=tuple(
-            FieldDecision(
-                d["field"], FieldAction(d["action"]), FieldWhy(d["why"]), d["source"], d.get("old"), d.get("new"), d["detail"]
-            )
-            for d in row.decisions
-        ),
-        roles=tuple(RoleDecision(d["role"], RoleAction(d["action"]), RoleWhy(d["why"]), d["source"]) for d in row.roles),
+        decisions=tuple(map(read_decision, row.decisions)),
+        roles=tuple(map(read_role, row.roles)),
         claim_state=ClaimState(row.claim_state) if row.claim_state else None,
         keeps_values=any("new" in d for d in row.decisions),
         browser=row.browser,
@@ -60,22 +44,6 @@ def read_attempt(row: Any) -> Attempt:
         finished_at=from_database(row.finished_at) if row.finished_at else None,
         session_ends_at=from_database(row.session_ends_at) if row.session_ends_at else None,
     )
-
-
-def _written(decision: FieldDecision, *, keeps_values: bool) -> dict[str, Any]:
-    """A decision as the log holds it. Values stay out unless asked for: it is read by more people than the user table."""
-    row = {"field": decision.field, "action": decision.action.value, "why": decision.why.value, "source": decision.source}
-    row["detail"] = decision.detail
-    return {**row, "old": _plain(decision.old), "new": _plain(decision.new)} if keeps_values else row
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON can hold it; what has no such form is written as text."""
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, date):
-        return value.isoformat()
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
 def attempt_row(attempt: Attempt) -> dict[str, Any]:
@@ -92,8 +60,8 @@ def attempt_row(attempt: Attempt) -> dict[str, Any]:
         "subject_key": attempt.subject_key,
         "request_nonce": attempt.request_nonce,
         "claim_names": list(attempt.claim_names),
-        "decisions": [_written(decision, keeps_values=attempt.keeps_values) for decision in attempt.decisions],
-        "roles": [{"role": d.role, "action": d.action.value, "why": d.why.value, "source": d.source} for d in attempt.roles],
+        "decisions": [write_decision(decision, keeps_values=attempt.keeps_values) for decision in attempt.decisions],
+        "roles": [write_role(decision) for decision in attempt.roles],
         "claim_state": attempt.claim_state.value if attempt.claim_state else None,
         "browser": attempt.browser[:255],
         "times": attempt.times,

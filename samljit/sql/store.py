@@ -38,6 +38,11 @@ class SqlStore:
             yield SqlTransaction(session, users=self._users, statements=self._statements)
             commit(session)
 
+    @contextmanager
+    def looking(self) -> Iterator[Transaction]:
+        with self._session() as session:
+            yield SqlTransaction(session, users=self._users, statements=self._statements)
+
     def add_attempt(self, attempt: Attempt) -> None:
         with single_write(self._factory, self._bind) as connection:
             connection.execute(self._statements.add_attempt, attempt_row(attempt))
