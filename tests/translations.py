@@ -13,7 +13,8 @@ from pathlib import Path
 import polib
 from babel.messages.extract import extract_from_dir
 
-from samljit.errors import CATALOGUE
+from samljit.errors import CATALOGUE, Card
+from samljit.mapping import words
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "samljit"
@@ -51,6 +52,11 @@ def _in_tables() -> Iterator[tuple[str, str]]:
     for row in CATALOGUE.values():
         for text in (row.person.title, row.person.text, row.person.next_step):
             yield "samljit/situations.py", text
+        yield "samljit/errors.py", row.admin
+    for card in Card:
+        yield "samljit/errors.py", card.value
+    for text in words.texts():
+        yield "samljit/mapping/words.py", text
 
 
 def merge(pot: polib.POFile, catalogue: Path) -> None:

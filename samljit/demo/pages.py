@@ -137,7 +137,7 @@ def _told(decision: Any) -> dict[str, Any]:
         "old": decision.old,
         "new": decision.new,
         "changed": decision.action in (FieldAction.SET, FieldAction.CLEARED),
-        "why": why(decision),
+        "why": str(why(decision)),
     }
 
 

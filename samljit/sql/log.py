@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from samljit.errors import Reason
-from samljit.model import Attempt
+from samljit.model import Attempt, Outcome
 from samljit.sql.attempts import read_attempt
 from samljit.sql.idp_sessions import over
 from samljit.sql.sessions import open_session
@@ -23,12 +23,21 @@ from samljit.sql.users import HostUsers
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """Which attempts are wanted; None for any. `since` is an aware time, `limit` how many at most, the newest first."""
+    """Which attempts are wanted; None for any. `since` is an aware time, `limit` how many at most, the newest first.
+
+    `outcomes` are any of these, `is_finished` whether the person came back in the second step. `person` is part of the e-mail of the
+    user record. `before` is the reference of an attempt: those behind it in this order.
+    """
 
     tenant_id: UUID | None = None
     reason: Reason | None = None
+    outcomes: tuple[Outcome, ...] = ()
+    is_finished: bool | None = None
     user_id: Any = None
+    person: str | None = None
+    reference: str | None = None
     since: datetime | None = None
+    before: str | None = None
     limit: int = 50
 
 
@@ -47,22 +56,65 @@ class SqlLog:
 
     def __init__(self, *, factory: Callable[[], Session], users: HostUsers) -> None:
         self._factory = factory
+        self._users = users
         self._tables = users.tables
         self._bind = users.bind
 
     def search(self, query: LogQuery) -> list[Attempt]:
         table = self._tables.attempt
+        statement = sa.select(table).where(*self._conditions(query))
+        statement = statement.order_by(table.c.at.desc(), table.c.id.desc()).limit(query.limit)
+        with open_session(self._factory) as session:
+            return [read_attempt(row) for row in session.execute(statement, bind_arguments=self._bind)]
+
+    def find(self, reference: str, *, tenant_id: UUID) -> Attempt | None:
+        """One attempt of this tenant."""
+        found = self.search(LogQuery(tenant_id=tenant_id, reference=reference, limit=1))
+        # MariaDB compares text without case
+        return next((attempt for attempt in found if attempt.reference == reference), None)
+
+    def find_people(self, user_ids: Iterable[Any]) -> dict[Any, str]:
+        """The e-mail addresses of these users, as their records have them now, by key. Empty where there is no e-mail field."""
+        users, wanted = self._users, {user_id for user_id in user_ids if user_id is not None}
+        if users.email_field is None or not wanted:
+            return {}
+        key, email = getattr(users.model, users.key), getattr(users.model, users.email_field)
+        query = sa.select(key, email).where(key.in_(wanted))
+        with open_session(self._factory) as session:
+            return {found: str(address) for found, address in session.execute(query, bind_arguments=self._bind) if address}
+
+    def _conditions(self, query: LogQuery) -> Iterator[sa.ColumnElement[bool]]:
+        table = self._tables.attempt
         wanted = (
             (table.c.tenant_id, str(query.tenant_id) if query.tenant_id else None),
             (table.c.reason, query.reason.value if query.reason else None),
             (table.c.user_id, query.user_id),
+            (table.c.reference, query.reference),
         )
-        statement = sa.select(table).order_by(table.c.at.desc(), table.c.id.desc()).limit(query.limit)
-        statement = statement.where(*(column == value for column, value in wanted if value is not None))
+        yield from (column == value for column, value in wanted if value is not None)
+        if query.outcomes:
+            yield table.c.outcome.in_([outcome.value for outcome in query.outcomes])
+        if query.is_finished is not None:
+            yield table.c.finished_at.is_not(None) if query.is_finished else table.c.finished_at.is_(None)
         if query.since is not None:
-            statement = statement.where(table.c.at >= to_database(query.since))
-        with open_session(self._factory) as session:
-            return [read_attempt(row) for row in session.execute(statement, bind_arguments=self._bind)]
+            yield table.c.at >= to_database(query.since)
+        if query.person is not None:
+            yield table.c.user_id.in_(self._users_like(query.person))
+        if query.before is not None:
+            at, number = (self._of(query.before, column) for column in (table.c.at, table.c.id))
+            yield sa.or_(table.c.at < at, sa.and_(table.c.at == at, table.c.id < number))
+
+    def _of(self, reference: str, column: sa.Column[Any]) -> Any:
+        table = self._tables.attempt.alias()
+        return sa.select(table.c[column.name]).where(table.c.reference == reference).scalar_subquery()
+
+    def _users_like(self, person: str) -> Any:
+        users = self._users
+        key = getattr(users.model, users.key)
+        if users.email_field is None:
+            return sa.select(key).where(sa.false())
+        email = getattr(users.model, users.email_field)
+        return sa.select(key).where(sa.func.lower(email).contains(person.lower(), autoescape=True))
 
     def find_expired(self, *, attempts_before: datetime, now: datetime) -> tuple[Expired, ...]:
         """The attempts older than that moment, the consumed messages that could no longer be accepted anyway, and the sessions that
