@@ -100,6 +100,11 @@ class RolesDocument(_Document):
     map: dict[Value, list[RoleName]] = Field(
         default={}, description="A claim's value, and the roles it gives.", examples=[{"App.Admin": ["admin"]}]
     )
+    notes: dict[Value, Annotated[str, Field(max_length=200)]] = Field(
+        default={},
+        description="What a value of the map stands for, for people: an object id tells them nothing. Nothing goes by it.",
+        examples=[{"07dd8a60-bf6d-4e17-8844-230b77145381": "Editors in Berlin"}],
+    )
     default: list[RoleName] = Field(default=[], description="The roles of those for whom nothing in the map matches.")
     sync_mode: RoleSyncName = Field(
         default=RoleSync.AUTHORITATIVE,
