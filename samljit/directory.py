@@ -23,7 +23,7 @@ from samljit.model import Attempt, Tenant, Transform, UserShape
 from samljit.settings.document import SLUG_PATTERN
 from samljit.settings.read import Settings
 from samljit.settings.stored import normal_document
-from samljit.sql.tenants import SqlTenants, TenantRow
+from samljit.sql.tenants import SqlTenants, StoredTenant, TenantRow, patched
 from samljit.tenants import Fetched, build_stored_tenant, outline_tenant, with_fetched
 
 log = logging.getLogger("samljit")
@@ -157,6 +157,21 @@ class Directory:
         is_good = not any(not problem.is_warning for problem in problems)
         return (tenant if is_good else None), problems
 
+    def find_drafted(
+        self, stored: StoredTenant, *, now: datetime, draft: Mapping[str, Any] | None = None
+    ) -> tuple[Tenant | None, list[Problem]]:
+        """The tenant as it would be with its draft made live, or another `draft`, to be tried and never signed in with.
+
+        With it all that is wrong with that; None where it cannot be used. Raises: store.Unavailable.
+        """
+        document = stored.drafted if draft is None else patched(stored.live, draft)
+        tenant, problems = self.check_stored(stored.slug, document, now=now)
+        row = self.rows.find(stored.slug)
+        if tenant is None or row is None:
+            return None, problems
+        tenant = self._connected(tenant, row, now=now)
+        return replace(tenant, id=stored.id, claims_seen=row.claims_seen), problems
+
     def _find_owner(self, domain: str) -> str | None:
         of_settings = (slug for slug, tenant in self.of_settings.items() if domain in tenant.domains)
         return next(of_settings, None) or self.rows.find_slug_by_domain(domain)
@@ -186,15 +201,21 @@ class Directory:
                 self._made.move_to_end(row.slug)
                 return made.tenant
         tenant = template or self._build(row.slug, now=now)
-        if tenant is not None and tenant.metadata_source is not None:
-            found = self.rows.find_metadata(row.id)
-            fetched = Fetched(*found) if found else None
-            tenant = with_fetched(tenant, fetched, base_url=self._settings.base_url, now=now)
+        if tenant is not None:
+            tenant = self._connected(tenant, row, now=now)
         with self._lock:
             self._made[row.slug] = _Made(revision, row.metadata_hash, tenant)
             while len(self._made) > MOST_KEPT:
                 self._made.popitem(last=False)
         return tenant
+
+    def _connected(self, tenant: Tenant, row: TenantRow, *, now: datetime) -> Tenant:
+        """The tenant with what was fetched of its IdP's metadata, where it comes from an address."""
+        if tenant.metadata_source is None:
+            return tenant
+        found = self.rows.find_metadata(row.id)
+        fetched = Fetched(*found) if found else None
+        return with_fetched(tenant, fetched, base_url=self._settings.base_url, now=now)
 
     def _build(self, slug: str, *, now: datetime) -> Tenant | None:
         """The tenant as its live document has it. What is wrong with one is logged, by place and kind, without values."""

@@ -451,13 +451,21 @@ class AssertionRejected(SamlJitError):
 
     `verified` says whether a signature of the tenant's IdP had been verified by then; `unverified_request_id` is the InResponseTo
     that was read, if any: a claim of whoever sent the message, good for a "try again" link once it authenticates itself.
+    `contrast` is what was expected and what came instead: for the result of a test sign-in, and for no log.
     """
 
     def __init__(
-        self, reason: Reason, detail: str = "", *, verified: bool = False, unverified_request_id: str | None = None
+        self,
+        reason: Reason,
+        detail: str = "",
+        *,
+        verified: bool = False,
+        unverified_request_id: str | None = None,
+        contrast: tuple[str, str] | None = None,
     ) -> None:
         super().__init__(reason, detail)
         self.verified = verified
+        self.contrast = contrast
         self.unverified_request_id = unverified_request_id
 
 

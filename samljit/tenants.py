@@ -102,15 +102,14 @@ def outline_tenant(slug: str, document: Mapping[str, Any], settings: Settings, *
 
 
 def with_fetched(tenant: Tenant, fetched: Fetched | None, *, base_url: str, now: datetime) -> Tenant:
-    """A tenant whose IdP is known by an address, with what was fetched from there; not connected where that cannot be used.
-
-    Where nothing was, it stays with the document that came along with the address, if one did.
-    """
-    if tenant.metadata_source is None or fetched is None or fetched.url != tenant.metadata_source:
+    """A tenant whose IdP is known by an address, with what was fetched from there; not connected where that cannot be used."""
+    if tenant.metadata_source is None:
         return tenant
-    idp = read_idp_metadata(fetched.xml.encode(), path="$.idp", now=now)[0]
-    if idp and check_endpoints((idp.sso_url, idp.slo_url, idp.slo_response_url), path="$.idp", preset=tenant.preset, base_url=base_url):
-        idp = None
+    idp = None
+    if fetched is not None and fetched.url == tenant.metadata_source:
+        found = read_idp_metadata(fetched.xml.encode(), path="$.idp", now=now)[0]
+        if found and not check_endpoints((found.sso_url, found.slo_url), path="$.idp", preset=tenant.preset, base_url=base_url):
+            idp = found
     mark = sha256(repr((tenant.revision, idp)).encode()).hexdigest()[:16]
     return replace(tenant, idp=idp, revision=mark)
 
@@ -164,7 +163,7 @@ def _build(tenant: TenantSettings, scene: _Scene, *, path: str) -> tuple[Tenant 
 
 def _read_idp(tenant: TenantSettings, scene: _Scene) -> tuple[IdentityProvider | None, list[Problem]]:
     """The IdP, its addresses held against the hosts that the preset allows."""
-    if isinstance(tenant.idp, MetadataFile | MetadataUrl) and tenant.idp.content is not None:
+    if isinstance(tenant.idp, MetadataFile):
         path = tenant.idp.json_path
         idp, problems = read_idp_metadata(tenant.idp.content, path=path, now=scene.now)
     elif isinstance(tenant.idp, TypedIdp):

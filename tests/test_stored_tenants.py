@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import event, text
@@ -102,9 +101,13 @@ def test_a_draft_changes_nothing_until_it_goes_live_and_a_stale_edit_is_refused(
     ):
         with pytest.raises(StaleEdit):
             edit()
-    assert rows.record_test("fabrikam", {"passed": True}, draft_revision=drafted.draft_revision, passed=True)
+    number = drafted.draft_revision
+    assert rows.record_test("fabrikam", {"a": 1}, nonce="n1", draft_revision=number, replaces=True)
+    assert rows.get_stored("fabrikam").tested_revision is None
+    assert not rows.confirm_test(rows.get_stored("fabrikam"), nonce="n2", author=AUTHOR)
+    assert rows.confirm_test(rows.get_stored("fabrikam"), nonce="n1", author=AUTHOR)
     tested = rows.get_stored("fabrikam")
-    assert tested.tested_revision == drafted.draft_revision
+    assert (tested.tested_revision, tested.last_test) == (number, {"a": 1})
     live = rows.go_live(tested, author=AUTHOR)
     assert (live.live["name"], live.draft, live.revision, live.tested_revision) == ("Renamed", None, 2, None)
     assert directory.get("fabrikam", now=AUTHOR.now).name == "Renamed"
@@ -114,8 +117,32 @@ def test_a_test_of_an_older_draft_counts_for_nothing(any_host: Host) -> None:
     rows, entra = directory_of(any_host).rows, FakeEntra()
     older = rows.save_draft(rows.add("fabrikam", document(entra), author=AUTHOR), {"name": "A"}, author=AUTHOR)
     rows.save_draft(older, {"name": "B"}, author=AUTHOR)
-    assert not rows.record_test("fabrikam", {"passed": True}, draft_revision=older.draft_revision, passed=True)
-    assert rows.get_stored("fabrikam").tested_revision is None
+    assert not rows.record_test("fabrikam", {"a": 1}, nonce="n1", draft_revision=older.draft_revision, replaces=True)
+    now = rows.get_stored("fabrikam")
+    assert (now.last_test, now.tested_revision) == (None, None)
+
+
+def test_what_anybody_can_post_never_takes_the_place_of_a_genuine_answer(any_host: Host) -> None:
+    rows, entra = directory_of(any_host).rows, FakeEntra()
+    rows.add("fabrikam", document(entra), author=AUTHOR)
+    kept = []
+    posts = (("junk", "n1", False), ("junk", "n1", False), ("good", "n1", True), ("junk", "n1", False), ("new", "n2", False))
+    for result, nonce, replaces in posts:
+        rows.record_test("fabrikam", {"is": result}, nonce=nonce, draft_revision=0, replaces=replaces)
+        kept.append((rows.get_stored("fabrikam").last_test or {})["is"])
+    assert kept == ["junk", "junk", "good", "good", "new"]
+
+
+def test_a_change_of_the_live_document_voids_what_was_tested_over_it(any_host: Host) -> None:
+    rows, entra = directory_of(any_host).rows, FakeEntra()
+    drafted = rows.save_draft(rows.add("fabrikam", document(entra), author=AUTHOR), {"name": "A"}, author=AUTHOR)
+    rows.record_test("fabrikam", {}, nonce="n1", draft_revision=drafted.draft_revision, replaces=True)
+    assert rows.confirm_test(drafted, nonce="n1", author=AUTHOR)
+    tested = rows.get_stored("fabrikam")
+    changed = rows.change(tested, {"sign_requests": False, "name": "C"}, author=AUTHOR, action=AuditAction.TENANT_CHANGED)
+    assert (changed.draft, changed.tested_revision) == ({"name": "A"}, None)
+    assert not rows.confirm_test(tested, nonce="n1", author=AUTHOR)
+    assert not rows.record_test("fabrikam", {}, nonce="n2", draft_revision=drafted.draft_revision, replaces=True)
 
 
 def test_a_tenant_that_the_user_class_no_longer_fits_is_refused_and_the_others_run(host: Host) -> None:
@@ -171,20 +198,3 @@ def test_a_database_tenant_that_was_seen_is_named_also_while_the_database_is_los
     assert known is not None
     assert known.name == "Fabrikam"
     assert host.browser().get(LOGIN).status == 503
-
-
-def test_a_document_that_came_along_with_its_address_is_good_until_it_is_fetched(host: Host) -> None:
-    entra, other = FakeEntra(), FakeEntra(keys=[signing_key("other")])
-    url = f"https://login.microsoftonline.com/{entra.tenant_id}/federationmetadata/2007-06/federationmetadata.xml?appid={uuid4()}"
-    idp = {"metadata_url": url, "metadata": entra.metadata().decode()}
-    directory = directory_of(host)
-    stored = directory.rows.add("fabrikam", document(entra, idp=idp), author=AUTHOR)
-    assert status_of(host, entra) == 200
-    with host.engine.begin() as connection:
-        values = {"metadata": other.metadata().decode("utf-8-sig"), "metadata_url": url, "metadata_hash": "1", "id": str(stored.id)}
-        change = "SET metadata = :metadata, metadata_url = :metadata_url, metadata_hash = :metadata_hash WHERE id = :id"
-        connection.execute(text(f"UPDATE samljit_tenant_state {change}"), values)
-    found = directory.get("fabrikam", now=AUTHOR.now).idp
-    assert found is not None
-    assert [one.der for one in found.certificates] == [other.key.certificate_der]
-    assert status_of(host, other) == 200

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, request
 
 from samljit.admin.overview import overview
+from samljit.admin.sign_in_tests import test, test_result
 from samljit.admin.told import told_action
 from samljit.views.attempts import printable
 
@@ -16,6 +17,8 @@ LARGEST_FORM = 2 * 1024 * 1024
 # address below /admin/<tenant>, view, methods; the view's name is the endpoint's
 _ROUTES = (
     ("/", overview, ["GET"]),
+    ("/test", test, ["GET", "POST"]),
+    ("/test/result", test_result, ["GET"]),
 )
 
 

@@ -49,6 +49,7 @@ class AdminForm(FlaskForm):  # type: ignore[misc]  # flask_wtf ships no types
             self.seen.data = _mark(stored) if stored else ""
             return False
         is_good = bool(self.validate())
+        self.seen.data = self.seen.data or ""  # left out by whoever wrote the request by hand
         if self.seen.data.rpartition(".")[0] != _revisions(visit.get_stored()):
             self.show_changes(visit.get_stored())
         return is_good and not self.is_stale

@@ -29,6 +29,12 @@ class Group:
 
 GROUPS = (
     Group("", (Section("overview", N_("Overview")),)),
+    Group(
+        N_("People"),
+        (
+            Section("test", N_("Test"), AdminAction.TEST),
+        ),
+    ),
 )
 
 

@@ -16,6 +16,7 @@ _ACTIONS = {
     AuditAction.TENANT_DISABLED: N_("Switched sign-in off"),
     AuditAction.DRAFT_SAVED: N_("Saved the draft"),
     AuditAction.DRAFT_DROPPED: N_("Dropped the draft"),
+    AuditAction.DRAFT_TESTED: N_("Tested the draft with success"),
     AuditAction.DRAFT_LIVE: N_("Made the draft live"),
 }
 

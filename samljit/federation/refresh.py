@@ -28,14 +28,13 @@ STALE = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A tenant whose IdP is known by the address of its metadata. `entity_id` is that IdP's, as far as it is known."""
+    """A tenant whose IdP is known by the address of its metadata."""
 
     tenant_id: UUID
     slug: str
     source: Source
     preset: str
     base_url: str
-    entity_id: str | None = None
 
 
 class RefreshStatus(StrEnum):
@@ -75,7 +74,7 @@ def refresh(
     fetched = fetch(feed.source)
     stored = metadata.find(feed.tenant_id)
     last = stored.xml if stored.url == feed.source.url else None  # the document of another address is another IdP's
-    expected = entity_id or (read_entity_id(last.encode()) if last else feed.entity_id)
+    expected = entity_id or (read_entity_id(last.encode()) if last else None)
     found = fetched if isinstance(fetched, Problem) else _read(fetched, feed, expected=expected, now=author.now)
     if isinstance(found, Problem):
         metadata.fail(turn, f"{found.message} {found.hint}".strip())

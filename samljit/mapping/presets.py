@@ -53,8 +53,6 @@ class Preset:
     an admin gets one that is never given away. `aliases` are the short names of claims. `hosts` are the only ones that its addresses may
     lie on, None for any. `names_directory`: every assertion must name the directory that it comes from (Entra's tenantid).
     `starts_sign_ins`: it can begin one itself. `repeats_attributes`: it writes a claim with several values as several claims.
-    `known_as` is its name among people, empty where they know it as their organisation's own. `takes_logout_answers`: it wants to hear
-    what became of its LogoutRequest. `logout_names_host`: there it goes by its login host, and not by its entity ID.
     """
 
     product: str
@@ -65,9 +63,6 @@ class Preset:
     names_directory: bool = False
     starts_sign_ins: bool = True
     repeats_attributes: bool = False
-    known_as: str = ""
-    takes_logout_answers: bool = True
-    logout_names_host: bool = False
     dialect: Dialect = field(default_factory=Dialect)
 
 
@@ -78,9 +73,6 @@ _ENTRA = Preset(
     aliases=MappingProxyType(ALIASES),
     hosts=MICROSOFT_HOSTS,
     names_directory=True,
-    known_as="Microsoft",
-    takes_logout_answers=False,  # its logout endpoint has an error for whoever carries one (single-sign-out-saml-protocol)
-    logout_names_host=True,
 )
 # where the admin types every name, these are the usual ones
 _TYPED_NAMES = MappingProxyType({"emailaddress": "email", "givenname": "firstName", "surname": "lastName", "displayname": "displayName"})
@@ -99,9 +91,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             hosts=MICROSOFT_HOSTS,
             names_directory=True,
             starts_sign_ins=False,
-            known_as=_ENTRA.known_as,
-            takes_logout_answers=False,
-            logout_names_host=True,
         ),
         # Its claim descriptions (Get-AdfsClaimDescription); displayname as New-AdfsLdapAttributeToClaimMapping shows it. A SID is never
         # used again; UPN, e-mail and account name are. It is there in every AD FS, and is sent once a rule passes it through.
@@ -121,7 +110,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         # user name, an address, unless it is made of the user's id.
         "okta": Preset(
             product="Okta",
-            known_as="Okta",
             identity_source=NAME_ID,
             stable_identity=_TYPED
             + 'in Okta an attribute statement for user.getInternalProperty("id"); or make the NameID of it (Application username, Custom).',
@@ -130,7 +118,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         # As for Okta. NameID is an address even where its Format says persistent (seen so in responses), and Google offers no id to send
         "google": Preset(
             product="Google Workspace",
-            known_as="Google",
             identity_source=NAME_ID,
             stable_identity=_TYPED + "in Google a custom attribute of your own, or the employee ID.",
             aliases=_TYPED_NAMES,

@@ -19,6 +19,7 @@ from samljit.model import (
     NameId,
     Outcome,
     Plan,
+    Purpose,
     Stage,
     Subject,
     Tenant,
@@ -87,6 +88,9 @@ def provision(
     `email_domains` are the only domains an e-mail may lie in, None for any.
     Raises: ProvisioningRefused; store.Unavailable.
     """
+    if assertion.request is not None and assertion.request.purpose is not Purpose.SIGN_IN:
+        # the validator has refused it already; nothing that was made to try something out may ever write a user
+        raise ProvisioningRefused(Reason.REQUEST_UNKNOWN, f"made for {assertion.request.purpose}")
     job = _Job(tenant, assertion, shape, subject_of(assertion, tenant=tenant), now, browser, email_domains)
     try:
         try:

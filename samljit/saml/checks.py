@@ -42,12 +42,12 @@ def check_issuer(facts: ResponseFacts, assertion: SignedAssertion, idp: Identity
     """Trust 13: the assertion's Issuer is this tenant's IdP, the Response's too if present (SAML profiles 4.1.4.2)."""
     for issuer, issuer_format in ((assertion.issuer, assertion.issuer_format), (facts.issuer, facts.issuer_format)):
         if issuer is not None and (issuer != idp.entity_id or issuer_format not in (None, ENTITY_FORMAT)):
-            raise AssertionRejected(Reason.ISSUER_MISMATCH)
+            raise AssertionRejected(Reason.ISSUER_MISMATCH, contrast=(idp.entity_id, issuer))
 
 
 def check_destination(facts: ResponseFacts, tenant: Tenant) -> None:
     if facts.destination != tenant.acs_url:
-        raise AssertionRejected(Reason.DESTINATION_MISMATCH)
+        raise AssertionRejected(Reason.DESTINATION_MISMATCH, contrast=(tenant.acs_url, facts.destination or ""))
 
 
 def check_confirmation(assertion: SignedAssertion, tenant: Tenant) -> Confirmation:
@@ -60,14 +60,15 @@ def check_confirmation(assertion: SignedAssertion, tenant: Tenant) -> Confirmati
     if confirmation.not_before is not None:
         raise AssertionRejected(Reason.CONFIRMATION_INVALID, "NotBefore")
     if confirmation.recipient != tenant.acs_url:
-        raise AssertionRejected(Reason.RECIPIENT_MISMATCH)
+        raise AssertionRejected(Reason.RECIPIENT_MISMATCH, contrast=(tenant.acs_url, confirmation.recipient or ""))
     return confirmation
 
 
 def check_audience(assertion: SignedAssertion, tenant: Tenant) -> None:
     """Trust 19: restrictions are AND-ed (SAML core 2.5.1.4), so our entity ID must stand in each, and there must be one."""
     if not assertion.audiences or any(tenant.expected_audience not in audiences for audiences in assertion.audiences):
-        raise AssertionRejected(Reason.AUDIENCE_MISMATCH)
+        received = ", ".join(audience for audiences in assertion.audiences for audience in audiences)
+        raise AssertionRejected(Reason.AUDIENCE_MISMATCH, contrast=(tenant.expected_audience, received))
 
 
 def check_times(
@@ -106,23 +107,26 @@ def check_request(
     requests: RequestIds,
     tenant: Tenant,
     now: datetime,
+    test: PendingRequest | None = None,
 ) -> PendingRequest | None:
     """Trust 20: the signed confirmation names a request to sign in that we made for this tenant, of late.
 
     None where the IdP has started the sign-in, which names no request in either place, and the tenant allows that. A request that is
-    named is looked at also then.
+    named is looked at also then. With `test` it is that very request, and no other.
     """
     if confirmation.in_response_to is None:
         if facts.in_response_to is not None:
             raise AssertionRejected(Reason.IN_RESPONSE_TO_MISMATCH)
-        if tenant.allow_idp_initiated:
+        if tenant.allow_idp_initiated and test is None:
             return None
         raise AssertionRejected(Reason.UNSOLICITED)
     request = requests.read(confirmation.in_response_to, tenant_id=tenant.id, now=now)
     if facts.in_response_to not in (None, confirmation.in_response_to):
         raise AssertionRejected(Reason.IN_RESPONSE_TO_MISMATCH)
-    if request.purpose is not Purpose.SIGN_IN:  # one that only tries something out signs nobody in
+    if test is None and request.purpose is not Purpose.SIGN_IN:  # one that only tries something out signs nobody in
         raise AssertionRejected(Reason.REQUEST_UNKNOWN, f"made for {request.purpose}")
+    if test is not None and request != test:  # what was chosen by an unsigned value is made sure of by the signed one
+        raise AssertionRejected(Reason.IN_RESPONSE_TO_MISMATCH)
     if request.force_authn and authn_instant < request.issued_at:
         raise AssertionRejected(Reason.REAUTHENTICATION_MISSING)
     return request
@@ -149,4 +153,4 @@ def check_tenant(claims: Mapping[str, tuple[str, ...]], tenant: Tenant) -> None:
         return
     values = claims.get(TENANT_ID_CLAIM, ())
     if len(values) != 1 or values[0].strip().lower() != tenant.entra_tenant_id.lower():
-        raise AssertionRejected(Reason.TENANT_MISMATCH)
+        raise AssertionRejected(Reason.TENANT_MISMATCH, contrast=(tenant.entra_tenant_id, ", ".join(values)))

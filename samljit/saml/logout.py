@@ -9,7 +9,6 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from lxml import etree
 from lxml.etree import _Element
 
-from samljit.mapping.presets import PRESETS
 from samljit.model import IdpSession, PendingRequest, Tenant
 from samljit.saml.names import RESPONDER, SAML, SAMLP, SUCCESS, saml, samlp
 from samljit.saml.redirect import redirect_to
@@ -46,11 +45,11 @@ def logout_response_url(
 ) -> str | None:
     """The IdP's address with our answer to its LogoutRequest, whose RelayState goes back with it; None where the IdP wants none.
 
-    Raises: ValueError where it must be signed and cannot be for want of a key.
+    Entra's logout endpoint takes no LogoutResponse, and says an error to the person who carries one (Entra: single-sign-out-saml-protocol).
     """
     idp = tenant.idp
     endpoint = (idp.slo_response_url or idp.slo_url) if idp is not None else None
-    if endpoint is None or not PRESETS[tenant.preset].takes_logout_answers:
+    if endpoint is None or tenant.preset.startswith("entra"):
         return None
     root = _message("LogoutResponse", tenant, id=f"id{uuid4().hex}", issued_at=now, destination=endpoint)
     root.set("InResponseTo", in_response_to)

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from lxml.etree import _Element
 
 from samljit.errors import AssertionRejected, LogoutRejected, Reason
-from samljit.mapping.presets import PRESETS
 from samljit.model import IdentityProvider, NameId, PendingRequest, Purpose, RequireSignature, Tenant
 from samljit.saml.certificates import public_key
 from samljit.saml.gate import check_ids, parse
@@ -96,7 +95,7 @@ def _trust(tenant: Tenant, idp: IdentityProvider, now: datetime) -> Trust:
 def _check_issuer(root: _Element, tenant: Tenant, idp: IdentityProvider) -> None:
     """Entra names itself otherwise here than in assertions: by its login host (Entra: single-sign-out-saml-protocol)."""
     expected = {idp.entity_id}
-    if PRESETS[tenant.preset].logout_names_host and tenant.entra_tenant_id is not None:
+    if tenant.preset.startswith("entra") and tenant.entra_tenant_id is not None:
         host = urlsplit(idp.slo_url or idp.sso_url)
         expected.add(f"{host.scheme}://{host.netloc}/{tenant.entra_tenant_id.lower()}/")
     issuer = root.find(saml("Issuer"))

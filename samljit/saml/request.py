@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import struct
 from collections.abc import Sequence
@@ -26,6 +27,10 @@ _PURPOSES = {Purpose.SIGN_IN: 0, Purpose.TEST: 2, Purpose.LOGOUT: 8}  # bits of 
 _PURPOSE_BITS = 2 | 8
 _HEAD = struct.Struct(">BBIQ16s")  # version, flags, draft revision, seconds, nonce
 _MAC_BYTES = 16
+
+# the first one is the Response's own, or the confirmation's where that has none; an ID in another spelling than ours is none of ours
+_IN_RESPONSE_TO = re.compile(rb"""\sInResponseTo=["']([^"'<>]*)["']""")
+_TEST_ID = re.compile(rb"id010[23][0-9a-f]+")  # of version 1, with the test flag
 
 
 class RequestIds:
@@ -75,6 +80,11 @@ class RequestIds:
             raise AssertionRejected(Reason.REQUEST_EXPIRED)
         return request
 
+    def find_test(self, unverified_id: str, *, tenant_id: UUID) -> PendingRequest | None:
+        """The same for a request that was made for a test sign-in."""
+        found = self.find(unverified_id, tenant_id=tenant_id)
+        return found if found is not None and found.purpose is Purpose.TEST else None
+
     def find(self, unverified_id: str, *, tenant_id: UUID) -> PendingRequest | None:
         """The same whatever its age, or None where it is not one of ours for this tenant."""
         try:
@@ -105,6 +115,12 @@ class RequestIds:
 
 def _mac(key: bytes, tenant_id: UUID, head: bytes) -> bytes:
     return hmac.new(key, tenant_id.bytes + head, hashlib.sha256).digest()[:_MAC_BYTES]
+
+
+def unverified_test_id(xml: bytes) -> str | None:
+    """What may be the ID of a test request that a response answers, taken from its bytes as they came: nothing has been checked."""
+    found = _IN_RESPONSE_TO.search(xml)
+    return found[1].decode("ascii") if found and _TEST_ID.fullmatch(found[1]) else None
 
 
 def build_authn_request(tenant: Tenant, request: PendingRequest) -> bytes:

@@ -119,6 +119,18 @@ def verify_assertion(response: UnverifiedResponse, envelope: SignedContent | Non
     return envelope
 
 
+def unverified_fingerprint(response: UnverifiedResponse) -> str | None:
+    """The SHA-256 of the certificate that a message says it was signed with, in lower-case hex: a hint for people, and no more."""
+    for signature in (response.assertion_signature, response.response_signature):
+        named = None if signature is None else signature.find(".//{*}X509Certificate")
+        if named is not None:
+            try:
+                return hashlib.sha256(_decode(named)).hexdigest()
+            except AssertionRejected:
+                return None
+    return None
+
+
 def _check_presence(response: UnverifiedResponse, require: RequireSignature) -> None:
     """Whether all that must be signed is; of an assertion that is still encrypted that cannot be said yet."""
     outer, inner = response.response_signature is not None, response.assertion_signature is not None or response.assertion is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import Lock
 from uuid import UUID
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from lxml.etree import _Element
 
 from samljit.errors import AssertionRejected, Reason
-from samljit.model import Assertion, IdentityProvider, NameId, Tenant
+from samljit.model import Assertion, IdentityProvider, NameId, PendingRequest, Tenant
 from samljit.saml import checks
 from samljit.saml.certificates import public_key
 from samljit.saml.encryption import decrypt_response
@@ -28,7 +28,16 @@ from samljit.saml.library import Library
 from samljit.saml.names import saml
 from samljit.saml.reader import read_assertion
 from samljit.saml.request import RequestIds
-from samljit.saml.signature import SignedContent, Trust, TrustedKey, verify_assertion, verify_envelope
+from samljit.saml.signature import (
+    UNKNOWN_KEY,
+    SignedContent,
+    Trust,
+    TrustedKey,
+    unverified_fingerprint,
+    verify_assertion,
+    verify_envelope,
+)
+from samljit.tested import Check, Trace
 
 _MARGIN = timedelta(minutes=5)  # how much longer than an assertion is usable its use is remembered
 _PREPARED_TENANTS = 1000
@@ -40,6 +49,18 @@ class _Prepared:
     def __init__(self, tenant: Tenant, idp: IdentityProvider) -> None:
         self.keys = tuple(TrustedKey(certificate, public_key(certificate)) for certificate in idp.certificates)
         self.library = Library(tenant)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One response whose signature holds, and what it is judged by."""
+
+    tenant: Tenant
+    idp: IdentityProvider
+    now: datetime
+    test: PendingRequest | None
+    facts: checks.ResponseFacts
+    trace: Trace
 
 
 class Validator:
@@ -56,30 +77,55 @@ class Validator:
         self._prepared: OrderedDict[tuple[UUID, str], _Prepared] = OrderedDict()
         self._lock = Lock()
 
-    def validate(self, xml: bytes, *, tenant: Tenant, now: datetime) -> Assertion:
+    def validate(
+        self, xml: bytes, *, tenant: Tenant, now: datetime, test: PendingRequest | None = None, trace: Trace | None = None
+    ) -> Assertion:
         """The assertion that `tenant`'s IdP made for us, valid now. Nothing is stored: replay is the store's to refuse.
 
+        With `test`, the assertion answers that test request, and nothing else does; without, it never answers one. What is done is
+        written into `trace`.
         Raises: AssertionRejected and nothing else, whatever the bytes. `verified` is set once a signature was; the InResponseTo that
         was read rides along as `unverified_request_id`.
         """
-        idp = _get_idp(tenant)
+        idp, trace = _get_idp(tenant), trace or Trace()
+        trace.begin(Check.SHAPE)
         root = parse(xml)
         request_id, verified = root.get("InResponseTo"), False
         try:
             response = read_response(root, preset=tenant.preset)
             if tenant.require_encryption and response.encrypted is None:
+                trace.begin(Check.DECRYPTION)
                 raise AssertionRejected(Reason.ENCRYPTION_MISSING)
-            facts = _read_facts(response)
             prepared = self._prepare(tenant, idp)
             trust = Trust(prepared.keys, tenant.require_signature, now, accept_expired=tenant.accept_expired_certificates)
-            envelope = verify_envelope(response, trust)
-            response, plain = self._decrypt(xml, response, tenant)
-            content = verify_assertion(response, envelope, trust)
+            content, plain = self._verify(xml, response, trust, tenant=tenant, trace=trace)
             verified = True
-            return self._judge(root, plain, content, facts, tenant=tenant, idp=idp, library=prepared.library, now=now)
+            case = _Case(tenant, idp, now, test, _read_facts(response), trace)
+            assertion = self._judge(content, case)
+            trace.begin(Check.LIBRARY)
+            prepared.library.check(root, plain=plain, request_id=assertion.request.id if assertion.request else None)
+            return assertion
         except AssertionRejected as error:
             error.verified = verified
             error.unverified_request_id = request_id
+            raise
+
+    def _verify(
+        self, xml: bytes, response: UnverifiedResponse, trust: Trust, *, tenant: Tenant, trace: Trace
+    ) -> tuple[SignedContent, _Element]:
+        """The signed bytes, and the tree of the response with a plain assertion."""
+        trace.begin(Check.SIGNATURE)
+        try:
+            envelope = verify_envelope(response, trust)
+            if response.encrypted is not None:
+                trace.begin(Check.DECRYPTION)
+            response, plain = self._decrypt(xml, response, tenant)
+            trace.begin(Check.SIGNATURE)
+            return verify_assertion(response, envelope, trust), plain
+        except AssertionRejected as error:
+            if error.reason is Reason.SIGNATURE_INVALID and error.detail == UNKNOWN_KEY:
+                ours = ", ".join(trusted.certificate.fingerprint for trusted in trust.keys)
+                error.contrast = (ours, unverified_fingerprint(response) or "")
             raise
 
     def _decrypt(self, xml: bytes, response: UnverifiedResponse, tenant: Tenant) -> tuple[UnverifiedResponse, _Element]:
@@ -97,31 +143,36 @@ class Validator:
             raise AssertionRejected(Reason.SHAPE_UNEXPECTED, "encrypted twice")
         return replace(response, assertion=inner.assertion, assertion_signature=inner.assertion_signature), inner.root
 
-    def _judge(
-        self,
-        root: _Element,
-        plain: _Element,
-        content: SignedContent,
-        facts: checks.ResponseFacts,
-        *,
-        tenant: Tenant,
-        idp: IdentityProvider,
-        library: Library,
-        now: datetime,
-    ) -> Assertion:
+    def _judge(self, content: SignedContent, case: _Case) -> Assertion:
+        tenant, facts, trace, now = case.tenant, case.facts, case.trace, case.now
+        trace.begin(Check.CONTENT)
         signed = read_assertion(content.canonical)
-        checks.check_issuer(facts, signed, idp)
-        claims = checks.read_claims(signed, tenant)
+        trace.name_id = signed.name_id
+        trace.begin(Check.ISSUER)
+        checks.check_issuer(facts, signed, case.idp)
+        trace.begin(Check.CLAIMS)
+        claims = trace.claims = checks.read_claims(signed, tenant)
+        trace.begin(Check.DIRECTORY)
         checks.check_tenant(claims, tenant)
+        trace.begin(Check.REPLY_URL)
         checks.check_destination(facts, tenant)
         confirmation = checks.check_confirmation(signed, tenant)
+        trace.begin(Check.AUDIENCE)
         checks.check_audience(signed, tenant)
+        trace.begin(Check.TIMES)
         validity = checks.check_times(facts, signed, confirmation, now=now, skew=self._skew)
+        trace.begin(Check.NAME_ID)
         checks.check_name_id(signed)
+        trace.begin(Check.REQUEST)
         request = checks.check_request(
-            facts, confirmation, authn_instant=validity.authn_instant, requests=self._requests, tenant=tenant, now=now
+            facts,
+            confirmation,
+            authn_instant=validity.authn_instant,
+            requests=self._requests,
+            tenant=tenant,
+            now=now,
+            test=case.test,
         )
-        library.check(root, plain=plain, request_id=request.id if request else None)
         return Assertion(
             id=signed.id,
             hash=hashlib.sha256(signed.id.encode()).hexdigest(),

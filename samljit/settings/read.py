@@ -50,14 +50,10 @@ class MetadataFile:
 
 @dataclass(frozen=True, slots=True)
 class MetadataUrl:
-    """Where an IdP publishes its metadata, an address that may be fetched. `json_path` is its place in the settings, for problems.
-
-    `content` is the document as somebody has seen it there, good until it is fetched; only a tenant of the database brings one along.
-    """
+    """Where an IdP publishes its metadata, an address that may be fetched. `json_path` is its place in the settings, for problems."""
 
     url: str
     json_path: str
-    content: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

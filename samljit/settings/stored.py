@@ -15,7 +15,7 @@ from samljit.errors import Problem
 from samljit.mapping.problems import problems_of
 from samljit.settings.checks import Top, check_one_tenant, normal_domain
 from samljit.settings.document import TenantDocument
-from samljit.settings.read import MetadataUrl, Settings, TenantSettings, read_tenant
+from samljit.settings.read import Settings, TenantSettings, read_tenant
 from samljit.settings.source import Files
 
 # what stands in an idp section in place of the names of files
@@ -33,9 +33,6 @@ class _Inside(Files):
     def _content(self, name: str) -> bytes | None:
         return self._contents.get(name)
 
-    def has(self, name: str) -> bool:
-        return name in self._contents
-
 
 def read_stored_tenant(
     slug: str, document: Mapping[str, Any], *, settings: Settings
@@ -43,8 +40,7 @@ def read_stored_tenant(
     """The tenant that a stored document describes, and all its problems, as paths below `$`; None where one is more than a warning.
 
     The document is that of a tenant in settings.json, but its `idp` holds `metadata` (the XML) and `certificates` (a list of PEM) instead
-    of the names of files. Beside `metadata_url`, `metadata` is the document as it was seen there, good until it is fetched.
-    Never raises for bad input.
+    of the names of files. Never raises for bad input.
     """
     named, files = _with_names(document)
     checked: TenantDocument | None = None
@@ -59,10 +55,7 @@ def read_stored_tenant(
     problems = sorted(map(in_stored_words, problems), key=lambda problem: problem.path)
     if checked is None or any(not problem.is_warning for problem in problems):
         return None, problems
-    tenant = read_tenant(slug, checked, mapping=named.get("mapping", {}), files=files, path="$")
-    if isinstance(tenant.idp, MetadataUrl) and files.has(_METADATA):
-        tenant = replace(tenant, idp=replace(tenant.idp, content=files.read(_METADATA)))
-    return tenant, problems
+    return read_tenant(slug, checked, mapping=named.get("mapping", {}), files=files, path="$"), problems
 
 
 def as_stored(tenant: Any, *, base: Path) -> dict[str, Any] | None:
@@ -108,8 +101,7 @@ def _with_names(document: Mapping[str, Any]) -> tuple[dict[str, Any], _Inside]:
     named: dict[str, Any] = dict(idp)
     contents: dict[str, bytes] = {}
     if isinstance(metadata := named.pop(_METADATA, None), str):
-        if named.get("metadata_url") is None:
-            named["metadata_file"] = _METADATA
+        named["metadata_file"] = _METADATA
         contents[_METADATA] = metadata.encode()
     if isinstance(certificates := named.pop(_CERTIFICATES, None), list):
         named["certificate_files"] = [f"{_CERTIFICATES}[{index}]" for index in range(len(certificates))]

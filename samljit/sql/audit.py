@@ -29,6 +29,7 @@ class AuditAction(StrEnum):
     TENANT_DISABLED = "tenant_disabled"
     DRAFT_SAVED = "draft_saved"
     DRAFT_DROPPED = "draft_dropped"
+    DRAFT_TESTED = "draft_tested"
     DRAFT_LIVE = "draft_live"
 
 

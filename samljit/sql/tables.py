@@ -158,6 +158,7 @@ def _tenant_table(metadata: sa.MetaData, tenant_state: sa.Table) -> sa.Table:
         sa.Column("draft_revision", sa.Integer, nullable=False),
         sa.Column("tested_revision", sa.Integer),
         sa.Column("last_test", sa.JSON(none_as_null=True)),
+        sa.Column("last_test_nonce", sa.String(32)),  # of the request that it answers
         sa.Column("updated_at", _TIME, nullable=False),
     )
 

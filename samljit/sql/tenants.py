@@ -218,7 +218,7 @@ class SqlTenants:
                 if stored is None:
                     self._add(session, slug, document, author=author, adopts=adopts)
                 elif document != stored.live:
-                    self._update(session, stored, {"live": dict(document), "revision": stored.revision + 1}, author=author)
+                    self._update(session, stored, {"live": dict(document), **_next_numbers(stored)}, author=author)
                     self._audit(session, AuditAction.TENANT_CHANGED, stored.id, before=stored.live, after=document, author=author)
                 if stored is not None:
                     self._write_domains(session, stored.id, document)
@@ -253,21 +253,39 @@ class SqlTenants:
         """Makes the draft the live document. Whether it may be is the caller's to ask. Raises: StaleEdit, DomainTaken."""
         live = stored.drafted
         with self._changing({stored.slug: live}) as session:
-            more = {"draft": None, "draft_revision": stored.draft_revision + 1, "tested_revision": None}
-            self._write_live(session, stored, live, author=author, **more)
+            self._write_live(session, stored, live, author=author, draft=None)
             self._audit(session, AuditAction.DRAFT_LIVE, stored.id, before=stored.live, after=live, author=author)
         return self.get_stored(stored.slug)
 
-    def record_test(self, slug: str, result: Document, *, draft_revision: int, passed: bool) -> bool:
-        """Keeps what a test sign-in showed; whether it still is the draft that was tested."""
+    def record_test(self, slug: str, result: Document, *, nonce: str, draft_revision: int, replaces: bool) -> bool:
+        """Keeps what a test sign-in showed, in place of the one before; whether it was kept.
+
+        Only where it still is this draft, and, unless it `replaces` what else came for this request, is the first for it. It counts as
+        passed only once the browser that began it has come back: see `confirm_test`.
+        """
         table = self._tenant
         whose = table.c.tenant_id == sa.select(self._state.c.id).where(self._state.c.slug == slug).scalar_subquery()
         query = sa.update(table).where(whose, table.c.draft_revision == draft_revision)
-        query = query.values(last_test=dict(result), tested_revision=draft_revision if passed else None)
+        if not replaces:
+            query = query.where(sa.or_(table.c.last_test_nonce.is_(None), table.c.last_test_nonce != nonce))
+        query = query.values(last_test=dict(result), last_test_nonce=nonce, tested_revision=None)
         with open_session(self._factory) as session:
             written = self._run(session, query)
             session.commit()
         return written == 1
+
+    def confirm_test(self, stored: StoredTenant, *, nonce: str, author: Author) -> bool:
+        """Lets the draft count as tested by the last test, where that is still the one of this request. Whether it is."""
+        table, number = self._tenant, stored.draft_revision
+        with open_session(self._factory) as session:
+            whose = (table.c.tenant_id == str(stored.id), table.c.revision == stored.revision, table.c.draft_revision == number)
+            query = sa.update(table).where(*whose, table.c.last_test_nonce == nonce).values(tested_revision=number)
+            written = self._run(session, query) == 1
+            if written:
+                change = Change(AuditAction.DRAFT_TESTED, stored.id, after={"draft_revision": number})
+                write_audit(session, [change], author=author, users=self._users)
+            session.commit()
+        return written
 
     def _add(self, session: Session, slug: str, document: Document, *, author: Author, adopts: bool) -> None:
         found = session.execute(self._rows.where(self._state.c.slug == slug), bind_arguments=self._bind).first()
@@ -318,7 +336,7 @@ class SqlTenants:
         return tenant_id
 
     def _write_live(self, session: Session, stored: StoredTenant, live: Document, *, author: Author, **more: Any) -> None:
-        self._update(session, stored, {"live": dict(live), "revision": stored.revision + 1, **more}, author=author)
+        self._update(session, stored, {"live": dict(live), **_next_numbers(stored), **more}, author=author)
         if live.get("domains", []) != stored.live.get("domains", []):
             self._run(session, sa.delete(self._domain).where(self._domain.c.tenant_id == str(stored.id)))
             self._write_domains(session, stored.id, live)
@@ -342,6 +360,12 @@ class SqlTenants:
         keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         old, new = ({key: _fingerprinted(document[key]) for key in keys if key in document} for document in (before, after))
         write_audit(session, [Change(action, tenant_id, before=old, after=new)], author=author, users=self._users)
+
+
+def _next_numbers(stored: StoredTenant) -> dict[str, Any]:
+    """The revisions after a change of the live document. The draft lies over it: what was tested, or is being tested just now, is not
+    what there is any more."""
+    return {"revision": stored.revision + 1, "draft_revision": stored.draft_revision + 1, "tested_revision": None}
 
 
 _LONG_KEYS = ("metadata", "certificates")  # of an idp section: documents that nobody reads in a record

@@ -15,7 +15,7 @@ from typing import Any
 from flask import Response, current_app, request, url_for
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from samljit.errors import AssertionRejected, ProvisioningRefused, Reason, SignInRefused
+from samljit.errors import AssertionRejected, ProvisioningRefused, Reason
 from samljit.model import Assertion, ClaimState, Outcome, Purpose, Stage, Tenant
 from samljit.provision.sign_in import PlanRefused, SignIn, find_user_of, provision
 from samljit.saml.gate import decode_response
@@ -25,10 +25,12 @@ from samljit.store import Unavailable
 from samljit.views.attempts import Step, browser_of, log, log_refusal, tell_host
 from samljit.views.cookies import COOKIE_NAMES, Handover, set_handover, set_refusal
 from samljit.views.expiry import warn_of_expiry
+from samljit.views.hooks import ask_host, ask_rate_limit
 from samljit.views.mounted import app_secrets, mounted
 from samljit.views.pages import page, refused_page, sign_in_step
 from samljit.views.paths import local_path
 from samljit.views.refreshing import renew
+from samljit.views.tests import answer_test, find_test
 from samljit.views.words import N_
 
 MAX_BODY = 512 * 1024  # bytes
@@ -65,11 +67,15 @@ class OwnCookiesOnly(Response):
 
 @sign_in_step(Stage.ACS)
 def answer(step: Step) -> Response:
+    ask_rate_limit()
+    form, xml = _read(step)
+    test = find_test(xml, slug=step.slug, now=step.now)
+    if test is not None:
+        return answer_test(test, xml, now=step.now)
+    if step.closed is not None:
+        raise step.closed
     tenant = step.tenant
     assert tenant is not None
-    _ask_rate_limit()
-    form = _read_form()
-    xml = decode_response(form.response)
     try:
         assertion = _validate(xml, step)
     except AssertionRejected as rejected:
@@ -84,7 +90,7 @@ def answer(step: Step) -> Response:
     step.verified = True
     step.nonce = assertion.request.nonce if assertion.request else None
     step.claim_names = tuple(assertion.claims)
-    _ask_host(tenant, assertion)
+    ask_host(tenant, assertion)
     step.stage = Stage.PROVISION
     try:
         done = _provision(assertion, tenant, step)
@@ -131,34 +137,15 @@ def _validate(xml: bytes, step: Step) -> Assertion:
     return validator.validate(xml, tenant=step.tenant, now=step.now)
 
 
-def _ask_rate_limit() -> None:
-    """Before the body is read. Raises: SignInRefused (rate_limited), also where the host's function fails; HTTPException of the host's."""
-    rate_limit = mounted().rate_limit
-    if rate_limit is None:
-        return
+def _read(step: Step) -> tuple[_Form, bytes]:
+    """The form and the message in it. Raises: AssertionRejected; SignInRefused where nobody can sign in, whatever was posted."""
     try:
-        allowed = rate_limit(request)
-    except HTTPException:
+        form = _read_form()
+        return form, decode_response(form.response)
+    except AssertionRejected:
+        if step.closed is not None:
+            raise step.closed from None
         raise
-    except Exception as error:
-        log.exception("rate_limit failed")
-        raise SignInRefused(Reason.RATE_LIMITED, type(error).__name__) from None
-    if allowed is not True:
-        raise SignInRefused(Reason.RATE_LIMITED)
-
-
-def _ask_host(tenant: Tenant, assertion: Assertion) -> None:
-    """Raises: ProvisioningRefused (host_declined), also where the host's function fails: nobody gets in by breaking it."""
-    accept = mounted().accept_assertion
-    if accept is None:
-        return
-    try:
-        accepted = accept(tenant, assertion)
-    except Exception as error:
-        log.exception("accept_assertion failed, tenant=%s", tenant.slug)
-        raise ProvisioningRefused(Reason.HOST_DECLINED, type(error).__name__) from None
-    if accepted is not True:
-        raise ProvisioningRefused(Reason.HOST_DECLINED)
 
 
 def _read_form() -> _Form:

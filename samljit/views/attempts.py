@@ -13,7 +13,7 @@ from uuid import UUID
 from blinker import NamedSignal
 from flask import Request, current_app, request
 
-from samljit.errors import Reason, SamlJitError
+from samljit.errors import Reason, SamlJitError, SignInRefused
 from samljit.model import Attempt, Outcome, Plan, Stage, Tenant
 from samljit.signals import sign_in_refused
 from samljit.sql.attempts import new_reference
@@ -40,13 +40,16 @@ def browser_of(asking: Request) -> str:
 class Step:
     """One request of a sign-in while it is being answered: what is known so far about whose it is.
 
+    `slug` is what the address names. `closed` says why nobody can sign in to its tenant, where that is so.
     `nonce` is that of the request it belongs to; `attempt` what its first step has written, where that is known already. `verified`
     says whether anything signed stands behind it by now: without that, anybody can ask for as many refusals as they like.
     """
 
     stage: Stage
     now: datetime
+    slug: str = ""
     tenant: Tenant | None = None
+    closed: SignInRefused | None = None
     nonce: str | None = None
     verified: bool = False
     user_id: Any = None

@@ -28,6 +28,7 @@ _PENDING_BYTES = 3500  # of the Cookie header; gunicorn refuses a header of 8190
 
 _PENDING, _HANDOVER, _REFUSAL = "samljit-pending-", "samljit-handover-", "samljit-refusal-"
 _RESTART, _QUIET, _ARRIVALS = "samljit-restarted", "samljit-tried-quietly", "samljit-arrivals"
+_TEST = "samljit-test"
 _ALL = (_PENDING, _HANDOVER, _REFUSAL, _RESTART, _QUIET, _ARRIVALS)
 COOKIE_NAMES = tuple(prefix + name for prefix in ("", "__Host-") for name in _ALL)
 
@@ -151,6 +152,37 @@ def drop_sign_in(response: Response, nonce: str, *, mount: Mounted) -> None:
 def drop_handover(response: Response, nonce: str, *, mount: Mounted) -> None:
     for name in (_HANDOVER, _REFUSAL):
         _drop(response, mount, name + nonce)
+
+
+# --- a test sign-in ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PendingTest:
+    """A test sign-in that this browser began, for an admin whom Flask-Login knows by `user`."""
+
+    nonce: str
+    tenant_id: UUID
+    user: str
+    draft_revision: int
+
+
+def set_pending_test(response: Response, *, mount: Mounted, secrets: Secrets, pending: PendingTest) -> None:
+    """Remembers a test in this browser, in place of the one before: an admin makes one at a time."""
+    token = secrets.test.dumps([pending.nonce, str(pending.tenant_id), pending.user, pending.draft_revision])
+    _set(response, mount, _TEST, token if isinstance(token, str) else token.decode(), lifetime=PENDING_LIFETIME)
+
+
+def find_pending_test(request: Request, *, mount: Mounted, secrets: Secrets) -> PendingTest | None:
+    loaded = _load(secrets.test, request.cookies.get(_name(mount, _TEST), ""), lifetime=PENDING_LIFETIME)
+    if loaded is None:
+        return None
+    nonce, tenant_id, user, draft_revision = loaded[0]
+    return PendingTest(nonce, UUID(tenant_id), user, draft_revision)
+
+
+def drop_pending_test(response: Response, *, mount: Mounted) -> None:
+    _drop(response, mount, _TEST)
 
 
 # --- one restart ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from flask import Response, url_for
 
-from samljit.mapping.presets import PRESETS
 from samljit.model import IdpSession, Tenant
 from samljit.signals import signed_out
 from samljit.store import Unavailable, WriteConflict
@@ -69,8 +68,7 @@ def announce(session: SamlSession, *, by: str) -> None:
 
 def idp_name(tenant: Tenant | None) -> str:
     """What people call the other side."""
-    known_as = PRESETS[tenant.preset].known_as if tenant is not None else ""
-    return known_as or N_("your organisation's sign-in service")
+    return "Microsoft" if tenant is not None and tenant.preset.startswith("entra") else N_("your organisation's sign-in service")
 
 
 def has_logout(tenant: Tenant | None, *, now: datetime) -> bool:

@@ -56,6 +56,7 @@ class Secrets:
     handover: URLSafeTimedSerializer
     question: URLSafeTimedSerializer
     sign_out: URLSafeTimedSerializer
+    test: URLSafeTimedSerializer
     signing_key: RSAPrivateKey | None = field(repr=False)
 
 
@@ -106,8 +107,7 @@ class Mounted:
         if tenant.metadata_source is None:
             return None
         source = Source(tenant.metadata_source, "metadata_url", public_only=tenant.slug not in self.directory.of_settings)
-        entity_id = tenant.idp.entity_id if tenant.idp else None
-        return Feed(tenant.id, tenant.slug, source, tenant.preset, self.base_url, entity_id)
+        return Feed(tenant.id, tenant.slug, source, tenant.preset, self.base_url)
 
     def shape_for(self, tenant: Tenant) -> UserShape:
         """The shape to plan with: the columns that name the tenant are nobody's to map."""
@@ -194,5 +194,6 @@ def _make_secrets(keys: tuple[bytes, ...], skew: timedelta, sp_keys: tuple[bytes
         handover=signer("handover"),
         question=signer("question"),
         sign_out=signer("sign-out"),
+        test=signer("test"),
         signing_key=own_keys[0] if own_keys else None,
     )

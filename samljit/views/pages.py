@@ -80,14 +80,13 @@ def sign_in_step(
     def decorate(view: View) -> Callable[[str], Response]:
         @wraps(view)
         def wrapper(tenant: str) -> Response:
-            step = Step(stage, utc_now())
+            step = Step(stage, utc_now(), slug=tenant)
             error: SamlJitError
             try:
                 step.tenant = mounted().directory.find_known(tenant)  # the log and the page name it also without a database
-                step.tenant = get_tenant(tenant, step)
-                if stage in (Stage.LOGIN, Stage.ACS):
-                    connect(step)
-                _check_open(step)
+                step.closed = _find_tenant(step, get_tenant)
+                if step.closed is not None and stage is not Stage.ACS:  # which takes the answers to tests of a closed tenant too
+                    raise step.closed
                 return view(step)
             except Unavailable as lost:
                 error = SignInRefused(Reason.DATABASE_UNAVAILABLE, str(lost))
@@ -104,12 +103,22 @@ def sign_in_step(
     return decorate
 
 
-def _check_open(step: Step) -> None:
+def _find_tenant(step: Step, get_tenant: Callable[[str, Step], Tenant]) -> SignInRefused | None:
+    """Puts the tenant into the step; why nobody can sign in to it, None where people can. Raises: SignInRefused (tenant_unknown)."""
+    try:
+        step.tenant = get_tenant(step.slug, step)
+    except SignInRefused as refused:
+        if refused.reason is Reason.TENANT_UNKNOWN:
+            raise
+        return refused
+    if step.stage in (Stage.LOGIN, Stage.ACS):
+        connect(step)
     tenant = step.tenant
-    if tenant is None or not tenant.enabled:
-        raise SignInRefused(Reason.TENANT_DISABLED)
+    if not tenant.enabled:
+        return SignInRefused(Reason.TENANT_DISABLED)
     if tenant.idp is None or not tenant.idp.is_usable(step.now):
-        raise SignInRefused(Reason.TENANT_NOT_CONNECTED)
+        return SignInRefused(Reason.TENANT_NOT_CONNECTED)
+    return None
 
 
 def _nonce_of(rejected: AssertionRejected, step: Step) -> str | None:

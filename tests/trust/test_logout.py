@@ -20,7 +20,6 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from samljit import signed_out
 from samljit.errors import CATALOGUE, Reason
-from samljit.mapping.presets import PRESETS
 from samljit.testing import Browser, FakeEntra, Form, make_key_pair, signing_key
 from samljit.testing import logout as testing_logout
 from samljit.testing.entra import CONTOSO
@@ -537,35 +536,6 @@ def wants_answers(host: Host) -> None:
     """As an IdP of another kind than Entra, which would say an error to a LogoutResponse."""
     tenants: Any = host.app.extensions["samljit"].directory.of_settings
     tenants["contoso"] = replace(tenants["contoso"], preset="generic")
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_kind_of_idp_but_entra_hears_what_became_of_its_request(host: Host, preset: str) -> None:
-    browser = signed_in(host)
-    tenants: Any = host.app.extensions["samljit"].directory.of_settings
-    tenants["contoso"] = replace(tenants["contoso"], preset=preset)
-    page = led(browser, signed_request(host))
-    assert page.is_outside is (not preset.startswith("entra"))
-    assert who(browser) == "nobody"
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_only_entra_goes_by_its_login_host(host: Host, preset: str) -> None:
-    browser = signed_in(host)
-    tenants: Any = host.app.extensions["samljit"].directory.of_settings
-    tenants["contoso"] = replace(tenants["contoso"], preset=preset)
-    led(browser, unsigned_request(host, index_of(host)))
-    assert who(browser.new_tab()) == ("nobody" if preset.startswith("entra") else "user 1")
-
-
-@pytest.mark.parametrize(
-    ("preset", "name"), [("entra", "Microsoft"), ("okta", "Okta"), ("google", "Google"), ("generic", "your organisation")]
-)
-def test_people_read_the_name_that_they_know(host: Host, preset: str, name: str) -> None:
-    browser = signed_in(host)
-    tenants: Any = host.app.extensions["samljit"].directory.of_settings
-    tenants["contoso"] = replace(tenants["contoso"], preset=preset)
-    assert f"You are still signed in at {name}" in browser.submit(Form(LOGOUT)).text.replace("&#39;", "'")
 
 
 def answer_in(url: str) -> tuple[Any, dict[str, str]]:
