@@ -19,6 +19,11 @@ class WriteConflict(Exception):
     """A constraint of the database refused a write: somebody else may have been faster. The transaction is void."""
 
 
+class LostRace(WriteConflict):
+    """The database has chosen this transaction to give way to another: a deadlock, a serialization failure, too long a wait for a lock.
+    Nothing is wrong with what it wanted to write."""
+
+
 class HostRefused(Exception):
     """A validator or event of the host's user model raised. `str()` names the error's class, no value."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,7 +30,12 @@ from samljit.model import (
 from samljit.provision.plan import claimed_address, plan_sign_in
 from samljit.provision.policy import Situation, situation_of
 from samljit.provision.subject import subject_of
-from samljit.store import HostRefused, Replayed, Store, Transaction, WriteConflict
+from samljit.store import HostRefused, LostRace, Replayed, Store, Transaction, Unavailable, WriteConflict
+
+_MOST_RUNS = 5  # of one sign-in's transaction
+_MOST_REFUSALS = 2  # of the same write, by a constraint
+_chance = random.SystemRandom()
+_LONGEST_PAUSE = 0.05  # seconds, times the number of runs: those who have lost one race together should not meet in the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,8 @@ def provision(
     """Creates, updates or leaves alone the user of a genuine assertion, and uses the assertion up, all or nothing.
 
     Where the database refuses a write, somebody else may have been faster (two first sign-ins at once): all of it is rolled back and
-    run once again. The identity is there now, and it becomes an update; else the field in conflict is named.
+    run once again. The identity is there now, and it becomes an update; else the field in conflict is named. Where it has only lost a
+    race, it is run again a few times, after a short and random while.
     `email_domains` are the only domains an e-mail may lie in, None for any.
     Raises: ProvisioningRefused; store.Unavailable.
     """
@@ -93,15 +101,14 @@ def provision(
         raise ProvisioningRefused(Reason.REQUEST_UNKNOWN, f"made for {assertion.request.purpose}")
     job = _Job(tenant, assertion, shape, subject_of(assertion, tenant=tenant), now, browser, email_domains)
     try:
-        try:
-            return _run(store, job, reference=new_reference())
-        except _NotWritten:
-            return _run(store, job, reference=new_reference())
+        return _run_until_written(store, job, new_reference=new_reference)
     except Replayed:
         raise ProvisioningRefused(Reason.REPLAYED) from None
     except HostRefused as refused:
         raise ProvisioningRefused(Reason.HOST_REFUSED, str(refused)) from None
     except _NotWritten as void:
+        if void.lost_race:
+            raise Unavailable(str(void)) from None
         raise _name_conflict(store, job, void) from None
 
 
@@ -123,10 +130,25 @@ class PlanRefused(ProvisioningRefused):
 class _NotWritten(Exception):
     """The transaction is void, because the database refused what this plan wanted to write."""
 
-    def __init__(self, plan: Plan | None, *, user_id: Any, cause: str) -> None:
-        super().__init__(cause)
+    def __init__(self, plan: Plan | None, *, user_id: Any, cause: WriteConflict) -> None:
+        super().__init__(str(cause))
         self.plan = plan
         self.user_id = user_id
+        self.lost_race = isinstance(cause, LostRace)
+
+
+def _run_until_written(store: Store, job: _Job, *, new_reference: Callable[[], str]) -> SignIn:
+    """Raises: _NotWritten, when it has been run as often as it is worth."""
+    refusals = 0
+    for runs in range(1, _MOST_RUNS + 1):
+        try:
+            return _run(store, job, reference=new_reference())
+        except _NotWritten as void:
+            refusals += not void.lost_race
+            if refusals == _MOST_REFUSALS or runs == _MOST_RUNS:
+                raise
+            time.sleep(_chance.uniform(0, _LONGEST_PAUSE * runs) if void.lost_race else 0)
+    raise AssertionError("unreachable")
 
 
 def _run(store: Store, job: _Job, *, reference: str) -> SignIn:
@@ -145,7 +167,7 @@ def _run(store: Store, job: _Job, *, reference: str) -> SignIn:
                 transaction.begin_session(_session(job, attempt))
             return SignIn(attempt, user_id, plan)
     except WriteConflict as conflict:
-        raise _NotWritten(plan, user_id=user.id if user else None, cause=str(conflict)) from None
+        raise _NotWritten(plan, user_id=user.id if user else None, cause=conflict) from None
 
 
 def _prepare(transaction: Transaction, job: _Job) -> None:

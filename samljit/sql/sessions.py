@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, scoped_session
 
 from samljit.errors import ConfigError, Problem
-from samljit.store import HostRefused, Unavailable, WriteConflict
+from samljit.store import HostRefused, LostRace, Unavailable, WriteConflict
 
 
 def session_factory(session: Any) -> Callable[[], Session]:
@@ -101,8 +101,8 @@ def in_store_words() -> Iterator[None]:
     except IntegrityError as error:
         raise WriteConflict(type(error.orig).__name__) from None
     except (OperationalError, InterfaceError, ProgrammingError, PoolTimeout) as error:
-        if isinstance(error, OperationalError) and _is_about_the_write(error):
-            raise WriteConflict(type(error.orig).__name__) from None
+        if isinstance(error, OperationalError) and (about := _about_the_write(error)):
+            raise about(type(error.orig).__name__) from None
         raise Unavailable(type(error).__name__) from None  # ProgrammingError: the tables have not been made
     except DBAPIError as error:
         if error.connection_invalidated:
@@ -112,16 +112,16 @@ def in_store_words() -> Iterator[None]:
         raise WriteConflict(type(error).__name__) from None
 
 
-_LOST_RACES = frozenset({"40001", "40P01"})  # PostgreSQL: serialization failure, deadlock
+# PostgreSQL: serialization failure, deadlock, lock not available. MariaDB and MySQL: deadlock, time-out of a lock, record changed meanwhile
+_LOST_RACES = frozenset({"40001", "40P01", "55P03", 1213, 1205, 1020})
+_REFUSED_WRITES = frozenset({1364, 1644})
 
 
-def _is_about_the_write(error: OperationalError) -> bool:
-    """Whether an OperationalError refuses this write, and says nothing about the database's health.
+def _about_the_write(error: OperationalError) -> type[WriteConflict] | None:
+    """What an OperationalError says of this write; None where it tells of the database's health.
 
-    PostgreSQL so reports a lost race; MariaDB and MySQL nearly everything the server can say, numbered from 1000: lost races (1213,
-    1205, 1020), a missing default (1364), a trigger's SIGNAL (1644).
+    PostgreSQL so reports a lost race; MariaDB and MySQL nearly everything the server can say, numbered from 1000: lost races,
+    a missing default (1364), a trigger's SIGNAL (1644).
     """
-    if getattr(error.orig, "sqlstate", None) in _LOST_RACES:
-        return True
-    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    return code in (1020, 1205, 1213, 1364, 1644)
+    codes = {getattr(error.orig, "sqlstate", None), *(error.orig.args[:1] if error.orig is not None else ())}
+    return LostRace if codes & _LOST_RACES else WriteConflict if codes & _REFUSED_WRITES else None
