@@ -131,6 +131,12 @@ APP_REFUSED = Situation(
     _ASK_US,
 )
 DATABASE_DOWN = Situation("We cannot sign you in right now", "Our database cannot be reached.", "Try again in a few minutes.")
+# whatever was posted has not been used, or is found to have been: to post it again is safe
+DATABASE_DOWN_MEANWHILE = Situation(
+    DATABASE_DOWN.title,
+    DATABASE_DOWN.text,
+    "Reload this page in a minute, and let your browser send the form again: you need not sign in anew. After ten minutes, start again.",
+)
 OTHER_BROWSER = Situation(
     "This sign-in did not start in this browser",
     "A sign-in must be finished in the browser that it was started in, within some minutes.",

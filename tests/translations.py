@@ -13,6 +13,7 @@ from pathlib import Path
 import polib
 from babel.messages.extract import extract_from_dir
 
+from samljit import situations
 from samljit.errors import CATALOGUE, Card
 from samljit.mapping import words
 
@@ -49,9 +50,11 @@ def _marked() -> Iterator[tuple[str, str | tuple[str, str]]]:
 
 
 def _in_tables() -> Iterator[tuple[str, str]]:
+    for situation in vars(situations).values():
+        if isinstance(situation, situations.Situation):
+            for text in (situation.title, situation.text, situation.next_step):
+                yield "samljit/situations.py", text
     for row in CATALOGUE.values():
-        for text in (row.person.title, row.person.text, row.person.next_step):
-            yield "samljit/situations.py", text
         yield "samljit/errors.py", row.admin
     for card in Card:
         yield "samljit/errors.py", card.value

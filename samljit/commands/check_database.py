@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from samljit.commands.base import the_identities
 from samljit.commands.findings import Finding, ok, problem, warning
-from samljit.sql.health import find_gaps
+from samljit.sql.health import SetUp, find_gaps, read_set_up
 from samljit.sql.users import unique_sets
 from samljit.store import Unavailable
 from samljit.views.mounted import Mounted
 
 _SHOWN = 10
+_SHORTEST_BUSY = 1000  # milliseconds
 
 
 def check_database(mount: Mounted) -> Iterator[Finding]:
@@ -32,7 +33,24 @@ def check_database(mount: Mounted) -> Iterator[Finding]:
     if gaps.trigger:
         what = "SQLite has lost the trigger samljit_user_deleted: a deleted user's identity would stay behind."
         yield problem("database", "trigger_missing", what, f"Alembic makes tables without it. Run: {' '.join(gaps.trigger.split())}")
+    yield from _set_up(read_set_up(mount.factory, mount.users))
     yield _orphans(mount)
+
+
+def _set_up(found: SetUp) -> Iterator[Finding]:
+    """The engine is the host's: what is said here is for the host to change."""
+    if not found.has_transactions:
+        what = "The engine commits every statement by itself: a sign-in that breaks off would leave half a user."
+        yield problem("database", "autocommit", what, 'Leave isolation_level="AUTOCOMMIT" out.')
+    if found.unsafe_tables:
+        what = f"Without transactions: {', '.join(found.unsafe_tables)}. A sign-in that breaks off would leave half a user."
+        yield problem("database", "no_transactions", what, "For each: ALTER TABLE ... ENGINE = InnoDB")
+    if found.journal not in (None, "wal", "memory"):
+        what = "SQLite keeps no write-ahead log: whoever reads and whoever writes wait for each other."
+        yield warning("database", "sqlite_journal", what, "Run once: PRAGMA journal_mode = WAL")
+    if found.busy is not None and found.busy < _SHORTEST_BUSY:
+        what = f"SQLite waits {found.busy} ms for another writer: a sign-in beside it would be refused."
+        yield warning("database", "sqlite_busy", what, 'Give create_engine connect_args={"timeout": 5}, or more.')
 
 
 def _orphans(mount: Mounted) -> Finding:

@@ -43,3 +43,39 @@ def find_gaps(factory: Callable[[], Session], users: HostUsers) -> Gaps:
 def _has_trigger(connection: sa.Connection) -> bool:
     query = sa.text("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = :name")
     return connection.execute(query, {"name": TRIGGER}).first() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """How engine and database are set up, as far as sign-ins depend on it; None and nothing where a database knows no such thing.
+
+    `has_transactions` is false where each statement is committed by itself. `busy` is how many milliseconds SQLite waits for another
+    writer. `unsafe_tables` are those of a storage engine of MariaDB without transactions.
+    """
+
+    has_transactions: bool
+    journal: str | None = None
+    busy: int | None = None
+    unsafe_tables: tuple[str, ...] = ()
+
+
+def read_set_up(factory: Callable[[], Session], users: HostUsers) -> SetUp:
+    """Looks, and changes nothing. Raises: store.Unavailable."""
+    made = users.tables
+    with open_session(factory) as session:
+        connection = session.connection(bind_arguments=users.bind)
+        if connection.dialect.name == "sqlite":
+            # SQLAlchemy cannot tell: the driver may leave transactions to events of the host's, as its documentation advises
+            state = made.tenant_state
+            connection.execute(sa.update(state).where(sa.false()).values(slug=state.c.slug))
+            has_transactions = bool(getattr(connection.connection.dbapi_connection, "in_transaction", True))
+            journal, busy = (connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("journal_mode", "busy_timeout"))
+            return SetUp(has_transactions, journal=str(journal), busy=int(busy))
+        has_transactions = connection.get_isolation_level() != "AUTOCOMMIT"
+        if connection.dialect.name not in ("mysql", "mariadb"):
+            return SetUp(has_transactions)
+        query = sa.text("SELECT table_name, engine FROM information_schema.tables WHERE table_schema = database()")
+        engines = {str(row[0]): str(row[1]).lower() for row in connection.execute(query)}
+        ours = (table.name for table in made.user.metadata.tables.values() if table.name.startswith("samljit_"))
+        unsafe = tuple(name for name in (made.user.name, *sorted(ours)) if engines.get(name, "innodb") != "innodb")
+        return SetUp(has_transactions, unsafe_tables=unsafe)

@@ -95,21 +95,32 @@ def _connect_alone(session: Session, bind: Mapping[str, Any]) -> Connection:
 
 @contextmanager
 def in_store_words() -> Iterator[None]:
-    """Only the class of an error is kept: a driver's message quotes the row that it refused. Raises: WriteConflict, Unavailable."""
+    """Only the class and the code of an error are kept: a driver's message quotes the row that it refused.
+
+    Raises: WriteConflict, Unavailable.
+    """
     try:
         yield
     except IntegrityError as error:
-        raise WriteConflict(type(error.orig).__name__) from None
+        raise WriteConflict(_name(error)) from None
     except (OperationalError, InterfaceError, ProgrammingError, PoolTimeout) as error:
         if isinstance(error, OperationalError) and (about := _about_the_write(error)):
-            raise about(type(error.orig).__name__) from None
-        raise Unavailable(type(error).__name__) from None  # ProgrammingError: the tables have not been made
+            raise about(_name(error)) from None
+        raise Unavailable(_name(error)) from None  # ProgrammingError: the tables have not been made
     except DBAPIError as error:
         if error.connection_invalidated:
-            raise Unavailable(type(error).__name__) from None
-        raise WriteConflict(type(error).__name__) from None
+            raise Unavailable(_name(error)) from None
+        raise WriteConflict(_name(error)) from None
     except StatementError as error:
         raise WriteConflict(type(error).__name__) from None
+
+
+def _name(error: Exception) -> str:
+    """An error's class and code, as `OperationalError SQLITE_FULL`, `DiskFull 53100` or `OperationalError 2013`."""
+    driver = getattr(error, "orig", None) or error
+    code = getattr(driver, "sqlite_errorname", None) or getattr(driver, "sqlstate", None)
+    code = code or next((argument for argument in driver.args[:1] if isinstance(argument, int)), None)
+    return f"{type(driver).__name__} {code}" if code else type(driver).__name__
 
 
 # PostgreSQL: serialization failure, deadlock, lock not available. MariaDB and MySQL: deadlock, time-out of a lock, record changed meanwhile

@@ -8,8 +8,10 @@ from typing import Any
 
 from flask import Response, current_app, make_response, render_template, request, url_for
 
+from samljit import situations
 from samljit.errors import CATALOGUE, AssertionRejected, Fixer, ProvisioningRefused, Reason, SamlJitError, SignInRefused
 from samljit.model import Stage, Tenant
+from samljit.situations import Situation
 from samljit.store import Unavailable
 from samljit.views.attempts import Step, log_refusal
 from samljit.views.mounted import app_secrets, mounted, utc_now
@@ -50,18 +52,27 @@ def refused_page(reason: Reason, *, reference: str, step: Step) -> Response:
     return page(
         "refused.html",
         status=explanation.status,
-        situation=explanation.person,
+        situation=_situation(reason, step),
         reference=reference,
-        again=_way_on(step) if explanation.can_retry else None,
+        again=_way_on(reason, step) if explanation.can_retry else None,
         is_persons_turn=explanation.anonymous or explanation.fixer is Fixer.PERSON,
         address=request.base_url,
         at=step.now,
     )
 
 
-def _way_on(step: Step) -> str | None:
+def _situation(reason: Reason, step: Step) -> Situation:
+    """What the page says. A database that is lost between the two steps costs nobody another sign-in at the IdP, if it comes back soon."""
+    meanwhile = reason is Reason.DATABASE_UNAVAILABLE and step.stage in (Stage.ACS, Stage.PROVISION)
+    return situations.DATABASE_DOWN_MEANWHILE if meanwhile else CATALOGUE[reason].person
+
+
+def _way_on(reason: Reason, step: Step) -> str | None:
     """Where another try begins: with the `next` of this one, or, as long as no tenant is known, at the question which it is."""
     tenant = step.tenant
+    is_lost_halfway = reason is Reason.DATABASE_UNAVAILABLE and step.stage is Stage.FINISH
+    if is_lost_halfway and tenant is not None and request.method == "GET" and "n" in request.args:
+        return url_for("samljit.finish", tenant=tenant.slug, n=request.args["n"])  # the hand-over may still be there
     if tenant is None:
         return url_for("samljit.login_page")
     return url_for("samljit.login", tenant=tenant.slug, again=step.nonce or "") if tenant.enabled and tenant.idp is not None else None
