@@ -86,6 +86,20 @@ def test_who_is_signed_in_at_the_idp_types_no_password_again_unless_a_fresh_sign
     assert (asked, len(app.host.users())) == ([1, 1, 2], 1)
 
 
+def test_asked_quietly_the_idp_signs_in_whom_it_knows_and_sends_others_back_without_a_word(connect: Connect) -> None:
+    app = connect()
+    quietly = app.login_url(next="/", passive="1")
+    alice = app.visitor()
+    page = alice.open(quietly)
+    assert (page.url, page.text, alice.asked, app.host.reasons()) == (f"{ORIGIN}/", "nobody", 0, [])
+    assert b":NoPassive" in message(alice.posted[-1])
+
+    bob = app.signed_in("bob")
+    bob.press(Form(f"{ORIGIN}/saml/logout"))
+    page = bob.open(quietly)
+    assert (page.url, page.text, bob.asked) == (f"{ORIGIN}/", "user 1", 1)
+
+
 def test_a_claim_that_has_changed_by_the_next_sign_in_changes_the_record(idp: Idp, connect: Connect) -> None:
     app = connect()
     app.signed_in()
@@ -118,6 +132,32 @@ def test_the_name_id_is_of_the_format_that_is_asked_for(connect: Connect, format
     [user] = app.host.users()
     assert f'Format="{format}"'.encode() in message(alice.posted[-1])
     assert user["display_name"] == value or (value is None and len(user["display_name"]) >= 32)
+
+
+UPSTREAM = "$state['saml:AuthenticatingAuthority'] = ['https://upstream.example'];"
+VARIANTS: dict[str, tuple[dict[str, Any], bytes]] = {
+    "basic-name-format": ({"attributes.NameFormat": "urn:oasis:names:tc:SAML:2.0:attrname-format:basic"}, b"attrname-format:basic"),
+    "a-further-audience": ({"audience": ["https://further.example"]}, b"https://further.example</saml:Audience>"),
+    "an-idp-behind-the-idp": (
+        {"authproc": {"60": {"class": "core:PHP", "code": UPSTREAM}}},
+        b"<saml:AuthenticatingAuthority>https://upstream.example<",
+    ),
+}
+
+
+@pytest.mark.parametrize(("remote", "sent"), [pytest.param(*given, id=name) for name, given in VARIANTS.items()])
+def test_what_else_the_idp_can_be_set_to_say_is_accepted(idp: Idp, connect: Connect, remote: dict[str, Any], sent: bytes) -> None:
+    app = connect()
+    idp.set_up(remote=remote)
+    alice = app.signed_in()
+    assert (sent in message(alice.posted[-1]), app.host.users()) == (True, [ALICE])
+
+
+def test_an_encrypted_name_id_is_refused(idp: Idp, connect: Connect) -> None:
+    app = connect()
+    idp.set_up(remote={"nameid.encryption": True})
+    page = app.visitor().open(app.login_url())
+    assert (page.status, app.why(), app.host.users()) == (403, [("shape_unexpected", "EncryptedID inside Subject")], [])
 
 
 # --- what is signed and encrypted -------------------------------------------------------------------------------------
