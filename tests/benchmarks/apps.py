@@ -2,6 +2,7 @@
 
 `ours` is samljit. `bare` does by hand what python3-saml's and Flask-SQLAlchemy's documentation show: process_response, find or create
 by e-mail, log in. `equal` is the same, but remembers used assertions and writes a sign-in log in the same transaction, as ours does.
+On SQLite all of them keep a write-ahead log, as `flask samljit check` advises.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from flask import Flask, redirect, request, session
 from flask_login import LoginManager, UserMixin, login_user
 from flask_sqlalchemy import SQLAlchemy
 from onelogin.saml2.auth import OneLogin_Saml2_Auth
+from sqlalchemy import event
 
 from samljit import SamlJit
 
@@ -112,6 +114,8 @@ def _by_hand(*, keeps_record: bool) -> Flask:
 
 def _created(app: Flask, db: SQLAlchemy) -> Flask:
     with app.app_context():
+        if db.engine.dialect.name == "sqlite":
+            event.listen(db.engine, "connect", lambda connection, _: connection.execute("PRAGMA journal_mode = WAL"))
         db.create_all()
         db.engine.dispose()  # gunicorn forks its workers from here
     return app

@@ -1,10 +1,16 @@
 """Sign-ins per second over HTTP, through gunicorn, beside two apps that do the same by hand. Needs `pip install gunicorn`.
 
     python -m tests.benchmarks.sign_in [--sign-ins N] [--rounds N] [--database sqlite|postgresql|mariadb]
+    python -m tests.benchmarks.sign_in --memory 20000
+
+What is compared: `ours`, samljit with its two steps; `equal`, by hand in one step, which remembers used assertions and writes a log in
+the same transaction; `bare`, by hand in one step, which remembers and logs nothing, and so writes nothing at all when somebody comes
+again. All three are Flask with Flask-Login and Flask-SQLAlchemy, behind the same gunicorn, on a database of the same kind and set-up.
 
 Each round asks the three apps the same, one after the other: N people sign in for the first time, then the same N again. Counted is what
 the server does once the identity provider has answered: the POST to the ACS, and for samljit its second hop, `finish`, as well. The
-responses are signed before the clock starts. The medians of the rounds and the ratios within a round count.
+responses are signed before the clock starts. The medians of the rounds and the ratios within a round count. With --memory, so many
+sign-ins of ours in a row on PostgreSQL, and what memory the workers take meanwhile.
 """
 
 from __future__ import annotations
@@ -163,6 +169,26 @@ def run(database: str, *, sign_ins: int, rounds: int) -> None:
         print(f"  {kind:<7} {told}")
 
 
+def watch_memory(sign_ins: int) -> None:
+    """Tells the resident memory of the workers ten times on the way."""
+    with app_under_test("ours", "postgresql") as (port, entra):
+        part = max(1, sign_ins // 10)
+        people = [make_person(index) for index in range(part)]
+        measure(port, entra, people[:100])
+        for done in range(0, sign_ins + 1, part):
+            print(f"  {done:6} sign-ins: workers {' and '.join(f'{kib / 1024:.1f}' for kib in resident(port))} MiB", flush=True)
+            if done < sign_ins:
+                measure(port, entra, people)
+
+
+def resident(port: int) -> list[int]:
+    """KiB of the workers that serve this port, their master left out."""
+    served_here = f"127.0.0.1:{port}".encode()
+    found = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and served_here in (entry / "cmdline").read_bytes()]
+    status = {entry.name: dict(line.split(":", 1) for line in (entry / "status").read_text().splitlines()) for entry in found}
+    return [int(one["VmRSS"].split()[0]) for _, one in sorted(status.items()) if one["PPid"].strip() in status]
+
+
 def make_person(index: int) -> Person:
     return Person(object_id=f"11110000-aaaa-4444-8888-{index:012d}", given_name="Ada", email=f"ada{index}@contoso.example")
 
@@ -172,7 +198,11 @@ def main() -> None:
     parser.add_argument("--sign-ins", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--database", action="append", choices=tuple(KINDS))
+    parser.add_argument("--memory", type=int, metavar="N", help="so many sign-ins, and the memory of the workers")
     options: Any = parser.parse_args()
+    if options.memory:
+        watch_memory(options.memory)
+        return
     for database in options.database or ("sqlite", "postgresql"):
         run(database, sign_ins=options.sign_ins, rounds=options.rounds)
 
