@@ -21,6 +21,7 @@ from samljit.model import (
     FieldRule,
     FieldWhy,
     MappingRules,
+    Match,
     Multi,
     NameId,
     OnMissing,
@@ -65,7 +66,9 @@ def plan_sign_in(
     if user is not None and not user.is_active:
         return Plan(outcome=Outcome.REFUSE, reason=Reason.USER_INACTIVE)
     scene = _Scene(claims, name_id, shape, user, email_domains, mapping.policy.update_users)
-    address = _claimed_address(mapping, scene)
+    # to look an address over takes longer than all else here, and for most sign-ins nothing depends on it
+    by_address = mapping.policy.allowed_domains is not None or (user is None and mapping.match is not Match.IDENTIFIER)
+    address = _claimed_address(mapping, scene) if by_address else None
     links = find_linkable(mapping, address=address, situation=situation) if user is None else None
     if links is not None:
         scene = replace(scene, user=links)
