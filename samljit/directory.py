@@ -169,7 +169,10 @@ class Directory:
         row = self.rows.find(stored.slug)
         if tenant is None or row is None:
             return None, problems
-        tenant = self._connected(tenant, row, now=now)
+        if stored.draft_metadata is not None and stored.draft_metadata[1] == tenant.metadata_source:
+            tenant = with_fetched(tenant, Fetched(*stored.draft_metadata), base_url=self._settings.base_url, now=now)
+        else:
+            tenant = self._connected(tenant, row, now=now)
         return replace(tenant, id=stored.id, claims_seen=row.claims_seen), problems
 
     def _find_owner(self, domain: str) -> str | None:

@@ -26,7 +26,7 @@ from samljit.testing import Browser, Form, Page
 from samljit.testing.people import GIVEN_NAME, GROUPS, GROUPS_LINK, claims_of
 
 HOST, ENTRA = "http://localhost:5000", "http://127.0.0.1:5001"
-MEGAN, MIRIAM, PRADEEP, LEE, ISAIAH = Directory().all()
+MEGAN, MIRIAM, PRADEEP, LEE, ISAIAH, _ = Directory().all()
 REFERENCE = re.compile(r"SJ-[0-9A-Z]{4}-[0-9A-Z]{4}")
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from flask import Blueprint, request
 
+from samljit.admin.connecting import setup, setup_check
 from samljit.admin.overview import overview
 from samljit.admin.sign_in_tests import test, test_result
-from samljit.admin.told import told_action
+from samljit.admin.told import told_action, told_thumbprint
 from samljit.views.attempts import printable
 
 # a metadata file of 1 MiB, and the rest of the form; a larger body is answered with 413 before anything reads it
@@ -17,6 +18,8 @@ LARGEST_FORM = 2 * 1024 * 1024
 # address below /admin/<tenant>, view, methods; the view's name is the endpoint's
 _ROUTES = (
     ("/", overview, ["GET"]),
+    ("/setup", setup, ["GET", "POST"]),
+    ("/setup/check", setup_check, ["GET", "POST"]),
     ("/test", test, ["GET", "POST"]),
     ("/test/result", test_result, ["GET"]),
 )
@@ -29,6 +32,7 @@ def make_admin() -> Blueprint:
         blueprint.add_url_rule(rule, endpoint=view.__name__, view_func=view, methods=methods)
     blueprint.add_app_template_filter(printable, "samljit_plain")
     blueprint.add_app_template_filter(told_action, "samljit_action")
+    blueprint.add_app_template_filter(told_thumbprint, "samljit_thumbprint")
     # before Flask-WTF's own check, where the host has one, reads the form
     blueprint.url_value_preprocessor(_limit_body)
     return blueprint
@@ -36,4 +40,4 @@ def make_admin() -> Blueprint:
 
 def _limit_body(_: str | None, __: dict[str, Any] | None) -> None:
     own = request.max_content_length
-    request.max_content_length = LARGEST_FORM if own is None else min(own, LARGEST_FORM)
+    request.max_content_length = request.max_form_memory_size = LARGEST_FORM if own is None else min(own, LARGEST_FORM)

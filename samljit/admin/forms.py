@@ -30,6 +30,16 @@ class AdminForm(FlaskForm):  # type: ignore[misc]  # flask_wtf ships no types
     class Meta(FlaskForm.Meta):  # type: ignore[misc]
         csrf = True  # also where the host's own forms do without (WTF_CSRF_ENABLED)
 
+        def render_field(self, field: Any, render_kw: dict[str, Any]) -> Any:
+            """The control, tied to its hint and its error for those who hear the page."""
+            about = [f"{field.id}-hint"] if render_kw.pop("has_hint", False) else []
+            if field.errors:
+                about.append(f"{field.id}-error1")
+                render_kw["aria-invalid"] = "true"
+            if about:
+                render_kw["aria-describedby"] = " ".join(about)
+            return super().render_field(field, render_kw)
+
     seen = HiddenField()
 
     def __init__(self, *arguments: Any, **values: Any) -> None:
@@ -56,16 +66,16 @@ class AdminForm(FlaskForm):  # type: ignore[misc]  # flask_wtf ships no types
 
     def show_changes(self, stored: StoredTenant) -> None:
         """Shown again, it says what others did; sent again, it is an answer to that."""
-        last = self.seen.data.rpartition(".")[2]
+        last = str(self.seen.data or "").rpartition(".")[2]
         self.is_stale = True
         self.changes = [one for one in _audit(stored, limit=_MOST_SHOWN) if not last.isdecimal() or one.id > int(last)]
         self.seen.data = _mark(stored)
 
     @property
     def status(self) -> int:
-        if self.is_stale:
-            return 409
-        return 400 if "csrf_token" in self.errors else 422 if self.errors else 200
+        if "csrf_token" in self.errors:
+            return 400
+        return 409 if self.is_stale else 422 if self.errors else 200
 
     @property
     def summary(self) -> Iterator[tuple[str, str]]:

@@ -29,6 +29,7 @@ class Group:
 
 GROUPS = (
     Group("", (Section("overview", N_("Overview")),)),
+    Group(N_("Connection"), (Section("setup", N_("Set up")),)),
     Group(
         N_("People"),
         (

@@ -59,6 +59,12 @@ class Visit:
                 self._answers[action] = False
         return self._answers[action]
 
+    def must(self, action: AdminAction) -> bool:
+        """True; where the visitor may not, the page is not there (404)."""
+        if not self.may(action):
+            abort(404)
+        return True
+
     def get_stored(self) -> StoredTenant:
         """The tenant's documents, to be changed. Raises: ReadOnlyTenant."""
         if self.stored is None:

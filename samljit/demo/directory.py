@@ -8,6 +8,7 @@ from uuid import NAMESPACE_DNS, uuid4, uuid5
 
 from samljit.testing import Person
 
+ADMIN_ROLE = "Reports.Admin"  # the app role that opens Northwind's admin pages
 DEPARTMENT = "department"
 JOB_TITLE = "jobtitle"
 _LOCALE = "preferredlanguage"
@@ -145,5 +146,9 @@ def _ready_accounts() -> list[Account]:
             _member("Isaiah", "Langer", department="Sales", job_title="Sales Representative", roles=viewer),
             "Other app roles at every sign-in.",
             next_roles=(editor, ()),
+        ),
+        Account(
+            _member("Adele", "Vance", department="IT", job_title="Identity Administrator", roles=(ADMIN_ROLE,)),
+            "Looks after Contoso's sign-in: opens the admin pages.",
         ),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,15 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import scoped_session, sessionmaker
 from werkzeug.wrappers import Response
 
-from samljit import SamlJit
+from samljit import AdminAction, SamlJit
 from samljit.demo.history import SignInHistory
 from samljit.demo.models import Base, User
-from samljit.demo.pages import make_pages
+from samljit.demo.pages import is_admin, make_pages, tenants_of
+from samljit.model import Tenant
+
+
+def _may_administer(user: User, tenant: Tenant, _: AdminAction) -> bool:
+    return user.organization == tenant.slug and is_admin(user)
 
 
 def create_host(*, settings: Path | Mapping[str, Any], database_url: str) -> Flask:
@@ -41,13 +47,13 @@ def create_host(*, settings: Path | Mapping[str, Any], database_url: str) -> Fla
         email_field="email",
         active_field="active",
         tenant_fields=lambda tenant: {"organization": tenant.slug},
+        authorize=_may_administer if find_spec("flask_wtf") else None,  # the admin pages come with samljit[admin]
     )
+    login_manager = LoginManager(app)
     saml.init_app(app)
     Base.metadata.create_all(engine)  # users, and samljit's own tables beside them
 
     # --- Flask-Login: who is signed in, and where to send who is not -------------------------------------------------
-    login_manager = LoginManager(app)
-
     @login_manager.user_loader  # type: ignore[untyped-decorator]
     def load_user(user_id: str) -> User | None:
         user = session.get(User, int(user_id))
@@ -56,7 +62,7 @@ def create_host(*, settings: Path | Mapping[str, Any], database_url: str) -> Fla
     @login_manager.unauthorized_handler  # type: ignore[untyped-decorator]
     def sign_in_first() -> Response:
         wanted = request.full_path.removesuffix("?")
-        if len(saml.tenants) == 1:
+        if len(list(tenants_of(app))) == 1:
             return redirect(saml.login_url(next=wanted))
         return redirect(url_for("pages.home", next=wanted))  # several organizations: a button for each
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from flask import Blueprint, Flask, Response, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Flask, Response, abort, current_app, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 from sqlalchemy import select
 from sqlalchemy.orm import Session, scoped_session
 from werkzeug.wrappers import Response as AnyResponse
 
 from samljit import SamlJit
+from samljit.demo.directory import ADMIN_ROLE
 from samljit.demo.history import SignInHistory, headline
 from samljit.demo.models import User
 from samljit.mapping.words import why
-from samljit.model import FieldAction
+from samljit.model import FieldAction, Tenant
 
 _POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
@@ -87,7 +88,7 @@ def make_pages(*, session: scoped_session[Session], saml: SamlJit, history: Sign
     def home() -> str:
         if not current_user.is_authenticated:
             wanted = request.args.get("next")
-            buttons = [(tenant.name, saml.login_url(slug, next=wanted)) for slug, tenant in saml.tenants.items() if tenant.enabled]
+            buttons = [(tenant.name, saml.login_url(tenant.slug, next=wanted)) for tenant in tenants_of(current_app) if tenant.enabled]
             return render_template("northwind/welcome.html", buttons=buttons)
         last = history.of(current_user.id)
         return render_template(
@@ -97,6 +98,7 @@ def make_pages(*, session: scoped_session[Session], saml: SamlJit, history: Sign
             headline=headline(last) if last else "",
             decisions=[] if last is None else [_told(decision) for decision in last.decisions],
             tenant=saml.current_tenant,
+            admin_url=_admin_url(current_user),
         )
 
     @pages.get("/reports")
@@ -129,6 +131,23 @@ def make_pages(*, session: scoped_session[Session], saml: SamlJit, history: Sign
 
     pages.record_once(lambda state: _dress(state.app))
     return pages
+
+
+def is_admin(user: User) -> bool:
+    """Whether this user looks after the sign-in of their organization: by an app role, which is a claim like any other."""
+    return ADMIN_ROLE in (user.app_roles or ())
+
+
+def _admin_url(user: User) -> str | None:
+    """Where this user looks after the sign-in of their organization; None where they do not, or the pages are not mounted."""
+    is_there = "samljit.admin.overview" in current_app.view_functions
+    return url_for("samljit.admin.overview", tenant=user.organization) if is_there and is_admin(user) else None
+
+
+def tenants_of(app: Flask) -> Iterator[Tenant]:
+    """The organizations whose people sign in here, be they in the settings or in the database."""
+    found: Iterator[Tenant] = app.extensions["samljit"].directory.all(now=datetime.now(UTC))
+    return found
 
 
 def _told(decision: Any) -> dict[str, Any]:

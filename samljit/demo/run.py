@@ -8,6 +8,7 @@ import sys
 import webbrowser
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,9 +20,11 @@ from flask import Flask
 from samljit import ConfigError
 from samljit.demo.entra import RegisteredApp, create_entra
 from samljit.demo.host import create_host
+from samljit.demo.pages import tenants_of
 from samljit.demo.servers import listen, served, wait_for_end
 from samljit.errors import Problem
 from samljit.settings import is_loopback, read_settings
+from samljit.sql.audit import AuditAction, Author
 from samljit.testing import FakeEntra
 from samljit.testing.entra import CONTOSO
 
@@ -42,7 +45,8 @@ _FIELDS: dict[str, Any] = {
 _TRY_THIS = """
   Sign in, and look at the record that was made. Sign out, change a claim under
   "Edit", sign in again: the record follows. Choose what should go wrong, and see
-  it refused. {url}/reports/7 keeps its address through the sign-in."""
+  it refused. {url}/reports/7 keeps its address through the sign-in.
+  Adele looks after Contoso's sign-in: she can open its admin pages."""
 
 
 def run_demo(*, port: int, database_url: str | None, opens_browser: bool) -> None:
@@ -79,8 +83,8 @@ def run_with_settings(settings: Path, *, database_url: str | None, opens_browser
 
         def tell() -> None:
             click.echo(f"{PRODUCT}   {base_url}   the app, with samljit mounted in it")
-            for slug, tenant in host.extensions["samljit"].directory.of_settings.items():
-                click.echo(f"  {slug}: {tenant.name}, metadata at {tenant.metadata_url}")
+            for tenant in tenants_of(host):
+                click.echo(f"  {tenant.slug}: {tenant.name}, metadata at {tenant.metadata_url}")
             _announce(base_url, opens_browser=opens_browser)
 
         _serve(stack, [(listener, host)], tell=tell)
@@ -89,10 +93,8 @@ def run_with_settings(settings: Path, *, database_url: str | None, opens_browser
 def make_demo(*, base_url: str, entra_url: str, directory: Path, database_url: str | None = None) -> tuple[Flask, Flask]:
     """The host app and Fake Entra, each knowing the other by its address. `directory` takes their files."""
     entra = FakeEntra(sso_url=f"{entra_url}/{CONTOSO}/saml2")
-    host = create_host(
-        settings=_settings(entra, base_url=base_url, directory=directory),
-        database_url=database_url or _temporary_database(directory),
-    )
+    host = create_host(settings={"base_url": base_url}, database_url=database_url or _temporary_database(directory))
+    _connect(host, entra)
     place = f"{base_url}/saml/{SLUG}"
     app = RegisteredApp(
         PRODUCT, base_url, entity_id=f"{place}/metadata", acs_url=f"{place}/acs", logout_url=f"{place}/sls"
@@ -100,22 +102,24 @@ def make_demo(*, base_url: str, entra_url: str, directory: Path, database_url: s
     return host, create_entra(entra=entra, app=app)
 
 
-def _settings(entra: FakeEntra, *, base_url: str, directory: Path) -> dict[str, Any]:
-    """What the demo's settings.json would hold: one tenant, connected by Fake Entra's federation metadata."""
-    metadata = directory / "federation-metadata.xml"
-    metadata.write_bytes(entra.metadata())
-    return {
-        "base_url": base_url,
-        "tenants": {
-            SLUG: {
-                "name": "Contoso",
-                "entra_tenant_id": entra.tenant_id,
-                "domains": ["contoso.example"],
-                "idp": {"metadata_file": str(metadata)},
-                "mapping": {"fields": _FIELDS},
-            }
-        },
+def _connect(host: Flask, entra: FakeEntra) -> None:
+    """Puts the one tenant into the database, connected by Fake Entra's federation metadata: its admin pages can be tried so.
+
+    In a database that is kept it stays as its admin left it, but for the metadata: Fake Entra has a new address at another port.
+    """
+    rows, author = host.extensions["samljit"].directory.rows, Author("samljit demo", datetime.now(UTC))
+    connected = {"idp": {"metadata": entra.metadata().decode()}}
+    stored = rows.find_stored(SLUG)
+    if stored is not None:
+        rows.change(stored, connected, author=author, action=AuditAction.TENANT_CHANGED)
+        return
+    tenant = {
+        "name": "Contoso",
+        "entra_tenant_id": entra.tenant_id,
+        "domains": ["contoso.example"],
+        "mapping": {"fields": _FIELDS},
     }
+    rows.add(SLUG, {**tenant, **connected}, author=author)
 
 
 def _base_url(settings: Path) -> str:

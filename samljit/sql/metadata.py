@@ -40,6 +40,11 @@ class Turn:
     since: datetime
 
 
+def metadata_hash(xml: str, *, url: str) -> str:
+    """What is made of fetched metadata is kept by this: of both, as a document that was at another address before must be read anew."""
+    return sha256(f"{url}\n{xml}".encode()).hexdigest()
+
+
 class SqlMetadata:
     """The metadata columns of `samljit_tenant_state`. Every method may raise store.Unavailable or store.WriteConflict."""
 
@@ -85,8 +90,7 @@ class SqlMetadata:
 
     def keep(self, turn: Turn, xml: str, *, change: Change, author: Author) -> bool:
         """Puts this document in the place of the last one, and records the change. False where the turn has passed on: nothing was done."""
-        # of both, as a document that was found at another address before must be read anew
-        values = {"metadata": xml, "metadata_url": turn.url, "metadata_hash": sha256(f"{turn.url}\n{xml}".encode()).hexdigest()}
+        values = {"metadata": xml, "metadata_url": turn.url, "metadata_hash": metadata_hash(xml, url=turn.url)}
         with open_session(self._factory) as session:
             kept = self._end(session, turn, metadata_at=to_database(turn.since), metadata_error=None, **values)
             if kept:

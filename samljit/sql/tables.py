@@ -156,6 +156,9 @@ def _tenant_table(metadata: sa.MetaData, tenant_state: sa.Table) -> sa.Table:
         sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("draft", sa.JSON(none_as_null=True)),
         sa.Column("draft_revision", sa.Integer, nullable=False),
+        # where the draft names an address of the IdP's metadata: what was found there, to try it with before it is live
+        sa.Column("draft_metadata", _LONG_TEXT),
+        sa.Column("draft_metadata_url", sa.Text),
         sa.Column("tested_revision", sa.Integer),
         sa.Column("last_test", sa.JSON(none_as_null=True)),
         sa.Column("last_test_nonce", sa.String(32)),  # of the request that it answers

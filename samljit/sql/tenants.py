@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from samljit.model import Attempt
 from samljit.sql.attempts import read_attempt
 from samljit.sql.audit import AuditAction, AuditRecord, Author, Change, read_audit, write_audit
+from samljit.sql.metadata import metadata_hash
 from samljit.sql.sessions import open_session, single_query
 from samljit.sql.tables import from_database, to_database
 from samljit.sql.users import HostUsers
@@ -71,6 +72,7 @@ class Written:
 class StoredTenant:
     """A tenant that lives in the database, whole. `draft` holds the keys of the document that are to change, None where none are.
 
+    `draft_metadata` is what was found at the address that the draft names for its IdP, and that address.
     `tested_revision` is the draft that passed a test sign-in last; `last_test` is what that test showed, claim values included.
     """
 
@@ -83,6 +85,7 @@ class StoredTenant:
     tested_revision: int | None
     last_test: Document | None = field(repr=False)
     updated_at: datetime
+    draft_metadata: tuple[str, str] | None = field(default=None, repr=False)
 
     @property
     def drafted(self) -> dict[str, Any]:
@@ -239,11 +242,19 @@ class SqlTenants:
             self._audit(session, action, stored.id, before=stored.live, after=live, author=author)
         return self.get_stored(stored.slug)
 
-    def save_draft(self, stored: StoredTenant, draft: Document | None, *, author: Author) -> StoredTenant:
-        """Keeps what is to change; None drops it. What was tested before counts no more. Raises: StaleEdit."""
+    def save_draft(
+        self, stored: StoredTenant, draft: Document | None, *, author: Author, metadata: tuple[str, str] | None = None
+    ) -> StoredTenant:
+        """Keeps what is to change; None drops it. What was tested before counts no more.
+
+        `metadata` is what was found at the address that the draft names for its IdP, and that address; without it, what is kept stays.
+        Raises: StaleEdit.
+        """
         number = stored.draft_revision + 1
+        xml, url = (None, None) if draft is None else metadata or stored.draft_metadata or (None, None)
         with self._changing({stored.slug: stored.live}) as session:
-            values = {"draft": None if draft is None else dict(draft), "draft_revision": number, "tested_revision": None}
+            values: dict[str, Any] = {"draft": None if draft is None else dict(draft), "draft_revision": number}
+            values |= {"tested_revision": None, "draft_metadata": xml, "draft_metadata_url": url}
             self._update(session, stored, values, author=author)
             action = AuditAction.DRAFT_DROPPED if draft is None else AuditAction.DRAFT_SAVED
             self._audit(session, action, stored.id, before=stored.draft or {}, after=draft or {}, author=author)
@@ -253,7 +264,10 @@ class SqlTenants:
         """Makes the draft the live document. Whether it may be is the caller's to ask. Raises: StaleEdit, DomainTaken."""
         live = stored.drafted
         with self._changing({stored.slug: live}) as session:
-            self._write_live(session, stored, live, author=author, draft=None)
+            more = {"draft": None, "draft_metadata": None, "draft_metadata_url": None}
+            self._write_live(session, stored, live, author=author, **more)
+            if stored.draft_metadata and stored.draft_metadata[1] == (live.get("idp") or {}).get("metadata_url"):
+                self._take_over(session, stored, *stored.draft_metadata, now=author.now)
             self._audit(session, AuditAction.DRAFT_LIVE, stored.id, before=stored.live, after=live, author=author)
         return self.get_stored(stored.slug)
 
@@ -341,6 +355,14 @@ class SqlTenants:
             self._run(session, sa.delete(self._domain).where(self._domain.c.tenant_id == str(stored.id)))
             self._write_domains(session, stored.id, live)
 
+    def _take_over(self, session: Session, stored: StoredTenant, xml: str, url: str, *, now: datetime) -> None:
+        """What the draft was tried with is what sign-ins go by, until it is fetched anew; unless it was already, from the same address."""
+        state = self._state
+        elsewhere = sa.or_(state.c.metadata.is_(None), state.c.metadata_url.is_(None), state.c.metadata_url != url)
+        values = {"metadata": xml, "metadata_url": url, "metadata_hash": metadata_hash(xml, url=url), "metadata_at": to_database(now)}
+        query = sa.update(state).where(state.c.id == str(stored.id), elsewhere)
+        self._run(session, query.values(**values, metadata_error=None))
+
     def _update(self, session: Session, stored: StoredTenant, values: Document, *, author: Author) -> None:
         """Writes on the very row that was read. Raises: StaleEdit."""
         table = self._tenant
@@ -399,4 +421,5 @@ def _stored(row: Any) -> StoredTenant:
         tested_revision=row.tested_revision,
         last_test=row.last_test,
         updated_at=from_database(row.updated_at),
+        draft_metadata=None if row.draft_metadata is None else (row.draft_metadata, row.draft_metadata_url),
     )

@@ -14,7 +14,7 @@ Every request is a top-level navigation; there are no scripts, frames or sub-res
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urldefrag, urlencode, urljoin, urlsplit, urlunsplit
 
 import lxml.html
-from werkzeug.datastructures import Headers
-from werkzeug.test import EnvironBuilder, run_wsgi_app
+from werkzeug.datastructures import FileStorage, Headers, MultiDict
+from werkzeug.test import EnvironBuilder, encode_multipart, run_wsgi_app
 
 from samljit.testing.cookies import CookieJar
 
@@ -147,6 +147,7 @@ class _Navigation:
     by_user: bool = True
     referrer_policy: str = ""
     chain: tuple[str, ...] = ()
+    content_type: str = _FORM_TYPE
 
 
 class Browser:
@@ -179,12 +180,24 @@ class Browser:
         href = next((link.href for link in self.page.links if link.text == target), urljoin(self.page.url, target))
         return self._go(self._from_page("GET", href))
 
-    def submit(self, form: Form, values: Mapping[str, str] | None = None, *, by_script: bool = False) -> Page:
+    def submit(
+        self,
+        form: Form,
+        values: Mapping[str, str] | None = None,
+        *,
+        files: Mapping[str, tuple[str, bytes]] | None = None,
+        by_script: bool = False,
+    ) -> Page:
         """Submits a form from the page on show, filled with `values` first; a button that was pressed is one of them.
 
-        `by_script`: the page does so itself while it loads. Nobody clicked, and there is no going back to that page.
+        `files` are those chosen to be uploaded, by field: a name and the content. `by_script`: the page does so itself while it loads.
+        Nobody clicked, and there is no going back to that page.
         """
         navigation = replace(self._submission(form.filled(values or {})), by_user=not by_script)
+        if files:
+            filled = form.filled(values or {}).fields
+            content_type, body = _multipart([pair for pair in filled if pair[0] not in files], files)
+            navigation = replace(navigation, body=body, content_type=content_type)
         return self._go(navigation, replaces=by_script)
 
     def submit_saml_form(self) -> Page:
@@ -346,7 +359,7 @@ def _call(app: WSGIApplication, navigation: _Navigation, headers: Mapping[str, s
         method=navigation.method,
         headers=Headers(list(headers.items())),
         input_stream=BytesIO(navigation.body) if navigation.method == "POST" else None,
-        content_type=_FORM_TYPE if navigation.method == "POST" else None,
+        content_type=navigation.content_type if navigation.method == "POST" else None,
         content_length=len(navigation.body) if navigation.method == "POST" else None,
         environ_base={"REMOTE_ADDR": "127.0.0.1"},
     )
@@ -355,6 +368,15 @@ def _call(app: WSGIApplication, navigation: _Navigation, headers: Mapping[str, s
     finally:
         builder.close()
     return int(status.split()[0]), answered, b"".join(chunks)
+
+
+def _multipart(fields: Sequence[tuple[str, str]], files: Mapping[str, tuple[str, bytes]]) -> tuple[str, bytes]:
+    """Content type and body of a form that uploads files."""
+    data = MultiDict[str, Any](fields)
+    for name, (file_name, content) in files.items():
+        data.add(name, FileStorage(BytesIO(content), filename=file_name, content_type="application/octet-stream"))
+    boundary, body = encode_multipart(data)
+    return f'multipart/form-data; boundary="{boundary}"', body
 
 
 def _headers(navigation: _Navigation) -> dict[str, str]:
