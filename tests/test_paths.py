@@ -24,6 +24,7 @@ KEPT = [
     "/saml/admin/contoso/mapping",
     "/contoso/login-help",
     "/.well-known/x",
+    "/a..b/...?c=/../d",
     "/" + "a" * (LONGEST - 1),
 ]
 
@@ -82,6 +83,13 @@ OWN_STEPS = [
     "/saml/contoso/l%6Fgin",
     "/saml/logout",
     "/saml/login?email=a",
+    "/saml/./logout",
+    "/reports/../saml/logout?everywhere=1",
+    "/saml/contoso/../logout",
+    "/reports/%2e%2e/saml/logout",
+    "/reports/.%2E/saml/contoso/login",
+    "/reports/%252e%252e/saml/logout",
+    "/saml/logout/.",
 ]
 
 
@@ -103,6 +111,14 @@ def test_with_no_prefix_the_apps_own_paths_are_still_the_apps(path: str) -> None
 @pytest.mark.parametrize("path", ["/contoso/login", "/contoso/finish?n=1", "//contoso/login", "/logout"])
 def test_with_no_prefix_the_steps_of_a_sign_in_are_still_none(path: str) -> None:
     assert local_path(path, url_prefix="") == HOME
+
+
+@pytest.mark.parametrize("step", ["/saml/logout", "/saml/./logout", "/reports/../saml/logout", "/x/%2e%2e/saml/logout?everywhere=1"])
+def test_no_link_to_the_login_signs_out_whom_it_signs_in(host: Host, step: str) -> None:
+    """The last redirect of a sign-in comes from a page of ours: to /logout, it would look like the app's own button."""
+    browser = host.browser()
+    host.sign_in(browser=browser, login_url=f"{LOGIN}?next={quote(step)}")
+    assert browser.get(f"{ORIGIN}/").text == "user 1"
 
 
 PIECES = st.sampled_from(
