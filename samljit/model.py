@@ -53,6 +53,11 @@ class IdentityProvider:
     slo_response_url: str | None = None  # where answers go, if not to slo_url (SAML metadata 2.2.2)
     valid_until: datetime | None = None
 
+    @property
+    def endpoints(self) -> tuple[str | None, ...]:
+        """Every address that a browser may be sent to, None for one that the IdP does not have."""
+        return self.sso_url, self.slo_url, self.slo_response_url
+
     def is_usable(self, now: datetime) -> bool:
         return self.valid_until is None or now < self.valid_until
 

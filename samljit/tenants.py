@@ -108,7 +108,7 @@ def with_fetched(tenant: Tenant, fetched: Fetched | None, *, base_url: str, now:
     idp = None
     if fetched is not None and fetched.url == tenant.metadata_source:
         found = read_idp_metadata(fetched.xml.encode(), path="$.idp", now=now)[0]
-        if found and not check_endpoints((found.sso_url, found.slo_url), path="$.idp", preset=tenant.preset, base_url=base_url):
+        if found and not check_endpoints(found.endpoints, path="$.idp", preset=tenant.preset, base_url=base_url):
             idp = found
     mark = sha256(repr((tenant.revision, idp)).encode()).hexdigest()[:16]
     return replace(tenant, idp=idp, revision=mark)
@@ -171,7 +171,7 @@ def _read_idp(tenant: TenantSettings, scene: _Scene) -> tuple[IdentityProvider |
         idp, problems = _read_typed(tenant.idp, now=scene.now)
     else:
         return None, []
-    base_url, urls = scene.settings.base_url, (idp.sso_url, idp.slo_url, idp.slo_response_url) if idp else ()
+    base_url, urls = scene.settings.base_url, idp.endpoints if idp else ()
     problems = [*problems, *check_endpoints(urls, path=path, preset=tenant.preset, base_url=base_url)]
     return idp, [*problems, *_wrong_directory(tenant, idp, path=path)]
 

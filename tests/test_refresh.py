@@ -207,6 +207,9 @@ def test_what_says_the_same_in_another_order_or_signed_anew_is_no_change(host: H
 
 
 ENDED = FakeEntra().metadata().replace(b"<EntityDescriptor ", b'<EntityDescriptor validUntil="2020-01-01T00:00:00Z" ')
+ANSWERS_ELSEWHERE = FakeEntra().metadata().replace(
+    b"<SingleLogoutService ", b'<SingleLogoutService ResponseLocation="https://evil.example/phish" '
+)
 FAULTS = [
     pytest.param(b"", "empty", id="nothing"),
     pytest.param(b"<html>sign in</html>", "not_metadata", id="a page"),
@@ -218,6 +221,7 @@ FAULTS = [
     pytest.param(FakeEntra(entity_id="https://sts.windows.net/elsewhere/").metadata(), "entity_id_mismatch", id="another entity ID"),
     pytest.param(FakeEntra(sso_url="https://evil.example/saml2").metadata(), "endpoint_not_allowed", id="an address elsewhere"),
     pytest.param(FakeEntra(slo_url="https://evil.example/saml2").metadata(), "endpoint_not_allowed", id="a logout elsewhere"),
+    pytest.param(ANSWERS_ELSEWHERE, "endpoint_not_allowed", id="answers to a logout elsewhere"),
     pytest.param(FakeEntra().metadata(keys=[]), "certificate_missing", id="no certificate"),
     pytest.param(ENDED, "metadata_expired", id="no longer valid"),
     pytest.param(b'<!DOCTYPE a [<!ENTITY b "c">]>' + FakeEntra().metadata().split(b"?>", 1)[1], "xml_forbidden", id="a DOCTYPE"),

@@ -97,7 +97,7 @@ def _read(xml: bytes, feed: Feed, *, expected: str | None, now: datetime) -> _Do
     idp, problems = read_idp_metadata(text.encode(), path=path, expected_entity_id=expected, now=now)
     if idp is None:
         return sorted(problems, key=lambda problem: problem.is_warning)[0]
-    faults = check_endpoints((idp.sso_url, idp.slo_url), path=path, preset=feed.preset, base_url=feed.base_url)
+    faults = check_endpoints(idp.endpoints, path=path, preset=feed.preset, base_url=feed.base_url)
     return faults[0] if faults else _Document(text, idp)
 
 
@@ -128,5 +128,5 @@ def _recorded(idp: IdentityProvider | None) -> dict[str, Any] | None:
         for one in idp.certificates
     ]
     ends = idp.valid_until.isoformat() if idp.valid_until else None
-    urls = {"sso_url": idp.sso_url, "slo_url": idp.slo_url}
+    urls = {"sso_url": idp.sso_url, "slo_url": idp.slo_url, "slo_response_url": idp.slo_response_url}
     return {"entity_id": idp.entity_id, **urls, "valid_until": ends, "certificates": certificates}
