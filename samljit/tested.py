@@ -46,7 +46,8 @@ class CheckResult(StrEnum):
 class Trace:
     """How far the judgement of one response came; whoever judges writes into it as they go.
 
-    `claims` and `name_id` are set once a signature of the tenant's IdP covers them, also where the response is refused after that.
+    `claims` and `name_id` are set once a signature of the tenant's IdP covers them, also where the response is refused after that; of an
+    assertion that came encrypted, once its Recipient is the tenant's own.
     """
 
     reached: list[Check] = field(default_factory=list)

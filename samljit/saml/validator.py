@@ -61,6 +61,7 @@ class _Case:
     test: PendingRequest | None
     facts: checks.ResponseFacts
     trace: Trace
+    is_encrypted: bool
 
 
 class Validator:
@@ -100,7 +101,7 @@ class Validator:
             trust = Trust(prepared.keys, tenant.require_signature, now, accept_expired=tenant.accept_expired_certificates)
             content, plain = self._verify(xml, response, trust, tenant=tenant, trace=trace)
             verified = True
-            case = _Case(tenant, idp, now, test, _read_facts(response), trace)
+            case = _Case(tenant, idp, now, test, _read_facts(response), trace, is_encrypted=response.encrypted is not None)
             assertion = self._judge(content, case)
             trace.begin(Check.LIBRARY)
             prepared.library.check(root, plain=plain, request_id=assertion.request.id if assertion.request else None)
@@ -147,6 +148,11 @@ class Validator:
         tenant, facts, trace, now = case.tenant, case.facts, case.trace, case.now
         trace.begin(Check.CONTENT)
         signed = read_assertion(content.canonical)
+        if case.is_encrypted:
+            # Our key opens what was encrypted to any tenant, and a draft may name any IdP: before anything of it is shown to this tenant's
+            # admin it must be for this tenant, by the one value that no document of theirs can change
+            trace.begin(Check.REPLY_URL)
+            checks.check_confirmation(signed, tenant)
         trace.name_id = signed.name_id
         trace.begin(Check.ISSUER)
         checks.check_issuer(facts, signed, case.idp)

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -19,13 +20,13 @@ from samljit.provision.sign_in import provision
 from samljit.sql.audit import AuditAction
 from samljit.sql.tested import read_test
 from samljit.tested import Check, CheckResult, SignInTest
-from samljit.testing import AuthnRequest, Browser, FakeEntra, Form, Page, Person, sign_in
+from samljit.testing import AuthnRequest, Browser, Encryption, FakeEntra, Form, Page, Person, sign_in
 from samljit.testing.keys import signing_key
 from samljit.views.mounted import app_secrets
 from tests.admin_host import BASE, FABRIKAM, OPERATOR, browser_of, make_admin_host, rows_of, stored
 from tests.conftest import Mount
-from tests.host import ADELE, FIELDS, ORIGIN, Host
-from tests.trust.forge import Desk
+from tests.host import ADELE, FIELDS, ORIGIN, Host, key_files, settings_for
+from tests.trust.forge import Desk, values_in
 
 FRED, TINA = "fred@fabrikam.example", "tina@tailspin.example"
 TEST = f"{BASE}/fabrikam/test"
@@ -400,6 +401,24 @@ def test_the_hosts_own_question_is_asked_of_a_test_too(mount: Mount) -> None:
     browser, asked = begin(host)
     post(browser, respond(asked, entra=FABRIKAM))
     assert (last(host).reason, is_tested(host)) == (Reason.HOST_DECLINED, False)
+
+
+def test_a_test_decrypts_for_its_admin_nothing_that_was_for_another_tenant(mount: Mount, tmp_path: Path) -> None:
+    """Our key is the same for all tenants, and anybody's draft can name the IdP of another with its public certificate."""
+    entra, own = FakeEntra(), signing_key("our own")
+    host = make_admin_host(mount, entra=entra, settings=settings_for(tmp_path, entra, sp=key_files(tmp_path, new=own)))
+    theirs = entra.read_request(host.browser().get(f"{ORIGIN}/saml/contoso/login").url)
+    seen = respond(theirs, ADELE, entra=entra, encryption=Encryption(own.certificate_der))
+    draft = {"idp": {"metadata": entra.metadata().decode()}, "entra_tenant_id": entra.tenant_id}
+    rows_of(host).save_draft(stored(host), draft, author=OPERATOR)
+    browser = browser_of(host, FRED)
+    asked = entra.read_request(browser.submit(browser.get(TEST).forms[0], {}).url)
+    forged = seen.replace(theirs.id.encode(), asked.id.encode()).replace(b"/contoso/acs", b"/fabrikam/acs")
+    page = post(browser, forged)
+    result = last(host)
+    assert (result.reason, result.is_signed) == (Reason.RECIPIENT_MISMATCH, True)
+    assert (result.name_id, dict(result.claims), result.plan) == (None, {}, None)
+    assert not {value for value in values_in(respond(theirs, ADELE, entra=entra)) if value in page.text} - {entra.tenant_id}
 
 
 def test_no_claim_value_is_logged(host: Host, caplog: pytest.LogCaptureFixture) -> None:
