@@ -96,6 +96,33 @@ def test_by_address_is_fetched_once_and_live_at_once(mount: Mount, site: Site, m
     assert sign_in(host.browser(), TAILSPIN, ADELE, f"{ORIGIN}/saml/tailspin/login").status == 200
 
 
+def test_nobody_puts_keys_under_an_address_that_does_not_publish_them(
+    mount: Mount, site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Who may edit and not go live could show Microsoft's address to who may, with a key of their own behind it."""
+    host, url = host_with(site, mount, tmp_path)
+    browser = browser_of(host, TINA)
+    monkeypatch.setattr("samljit.federation.fetch.is_public", lambda address: True)
+    site.shows(TAILSPIN.metadata())
+    read = give(browser, metadata_url=url)
+    forged = FakeEntra(TAILSPIN.tenant_id, keys=[signing_key("an insider's")]).metadata().decode("utf-8-sig")
+
+    page = confirm(browser, read, metadata=forged)
+    assert (stored(host, "tailspin").draft, len(site.server.requests)) == (None, 2)
+    for change in ({"metadata_url": f"{url}&x=1"}, {"metadata_url": f"{url}&x=1", "metadata": forged}, {"fetched": ""}):
+        confirm(browser, read, **change)
+        assert stored(host, "tailspin").draft is None, change
+    fetches = len(site.server.requests)
+    assert browser.submit(Form(f"{SETUP}/check"), {"metadata_url": url}).status == 400  # without a token
+    assert len(site.server.requests) == fetches
+
+    assert confirm(browser, page).url == SETUP  # what was shown again is what stands there
+    saved = stored(host, "tailspin")
+    assert saved.draft_metadata is not None
+    assert signing_key("an insider's").certificate_base64 not in saved.draft_metadata[0]
+    assert signing_key("tailspin").certificate_base64 in saved.draft_metadata[0]
+
+
 def host_with(site: Site, mount: Mount, tmp_path: Path) -> tuple[Host, str]:
     entra = FakeEntra()
     address = site.server.url(path="/metadata?appid=00001111-aaaa-2222-bbbb-3333cccc4444")

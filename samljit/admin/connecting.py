@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from flask import Response, request
 from flask_wtf.file import FileField
+from itsdangerous import BadSignature
 from wtforms import StringField, TextAreaField
 
 from samljit.admin.forms import AdminForm
@@ -20,7 +23,7 @@ from samljit.model import AdminAction, IdentityProvider
 from samljit.saml.idp_metadata import LARGEST_METADATA
 from samljit.sql.identities import SqlIdentities
 from samljit.sql.tenants import StaleEdit, StoredTenant
-from samljit.views.mounted import mounted
+from samljit.views.mounted import app_secrets, mounted
 from samljit.views.words import N_, gettext
 
 _NOTHING_GIVEN = N_("Give us Entra's values in one of the three ways.")
@@ -30,12 +33,15 @@ _TOO_LARGE = N_("This file is too large to be the metadata of one app.")
 _SAVED = N_("Saved in the draft. Nobody signs in differently yet: try it with a test sign-in first, then make it live.")
 _SAME = N_("This is what sign-ins go by already. Nothing was changed.")
 
+_FETCHED_SECONDS = 3600
+
 # where a problem of reading shows, and, of the document as a whole, by the first key of its path
 _FIELD_OF = {"url": "metadata_url", "xml": "metadata_file", "idp": "metadata_url"}
 
 
 class ConnectForm(AdminForm):
-    """Entra's values, given in one of three ways. `metadata` carries what was read on to the last step."""
+    """Entra's values, given in one of three ways. `metadata` carries what was read on to the last step, and `fetched` the proof
+    that it was found at the address."""
 
     metadata_url = StringField(N_("App Federation Metadata Url"))
     metadata_file = FileField(N_("Federation Metadata XML"))
@@ -45,6 +51,7 @@ class ConnectForm(AdminForm):
     certificate_file = FileField(N_("Certificate (Base64)"))
     certificates = TextAreaField(N_("Certificate (Base64), as text"))
     metadata = TextAreaField()
+    fetched = StringField()
     entra_tenant_id = StringField(N_("Tenant ID"))
 
     def given(self) -> Given | None:
@@ -63,12 +70,19 @@ class ConnectForm(AdminForm):
             return None
         return Given(url=url, xml=xml, certificates=certificate, **typed)
 
-    def carried(self) -> Given:
-        """What was read in the step before, and is confirmed now."""
+    def carried(self, tenant_id: UUID) -> Given:
+        """What was read in the step before, and is confirmed now.
+
+        Where it is said to be of an address, but was not found there by us, it is left out: keys that somebody wrote would go live under
+        an address that whoever makes them live trusts.
+        """
         values = {name: (self[name].data or "").strip() for name in ("entity_id", "sso_url", "slo_url")}
         # browsers send the lines of a form with CRLF
         xml, certificates = (str(self[name].data or "").replace("\r\n", "\n").encode() for name in ("metadata", "certificates"))
-        return Given(url=(self.metadata_url.data or "").strip(), xml=xml, certificates=certificates, **values)
+        url = (self.metadata_url.data or "").strip()
+        if url and not _was_fetched(self.fetched.data or "", _found(tenant_id, url, xml.decode())):
+            xml = b""
+        return Given(url=url, xml=xml, certificates=certificates, **values)
 
     def show(self, problems: list[Problem]) -> None:
         """Puts each problem that is more than a warning at its field."""
@@ -100,10 +114,15 @@ def setup_check(visit: Visit) -> Response:
     form = ConnectForm()
     is_good = form.is_sent(visit)
     stored = visit.get_stored()
-    reading = _read(form.carried(), visit)
+    given = form.carried(stored.id)
+    if not is_good and given.url and not given.xml:  # nobody's forged form has us ask at an address
+        return _show(visit, form)
+    reading = _read(given, visit)
     if not isinstance(reading, Reading):  # it was good a step ago: its certificate or its directory may be another one's by now
         form.show(reading)
         return _show(visit, form)
+    if given.url and not given.xml:  # fetched only now: to be looked at
+        return _confirm(visit, _carrying(reading, visit, seen=form.seen.data), reading)
     if not is_good:
         return _confirm(visit, form, reading)
     document, problems = _document(stored, reading, form, visit)
@@ -178,7 +197,23 @@ def _carrying(reading: Reading, visit: Visit, *, seen: str) -> ConnectForm:
     values = {"metadata_url": given.url, "entity_id": given.entity_id, "sso_url": given.sso_url, "slo_url": given.slo_url}
     directory = visit.get_stored().drafted.get("entra_tenant_id", "")
     values |= {"certificates": certificates, "metadata": reading.metadata, "entra_tenant_id": directory, "seen": seen}
+    if given.url:
+        token = app_secrets().fetched.dumps(_found(visit.get_stored().id, given.url, reading.metadata))
+        values["fetched"] = token if isinstance(token, str) else token.decode()
     return ConnectForm(formdata=None, data=values)
+
+
+def _found(tenant_id: UUID, url: str, metadata: str) -> list[str]:
+    """What stood at an address, as a token names it. Browsers send line ends in a form of their own."""
+    lines = metadata.replace("\r\n", "\n").replace("\r", "\n")
+    return [str(tenant_id), url, sha256(lines.encode()).hexdigest()]
+
+
+def _was_fetched(token: str, found: list[str]) -> bool:
+    try:
+        return bool(app_secrets().fetched.loads(token, max_age=_FETCHED_SECONDS) == found)
+    except BadSignature:
+        return False
 
 
 def _confirm(visit: Visit, form: ConnectForm, reading: Reading) -> Response:

@@ -93,8 +93,7 @@ def _read_metadata(given: Given, *, preset: str, settings: Settings, now: dateti
         return [text]
     provider, problems = read_idp_metadata(text.encode(), path=place, now=now)
     if provider is not None:
-        urls = (provider.sso_url, provider.slo_url)
-        problems = [*problems, *check_endpoints(urls, path=place, preset=preset, base_url=settings.base_url)]
+        problems = [*problems, *check_endpoints(provider.endpoints, path=place, preset=preset, base_url=settings.base_url)]
     if provider is None or any(not problem.is_warning for problem in problems):
         return problems
     idp = {"metadata_url": given.url} if given.url else {"metadata": text}

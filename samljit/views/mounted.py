@@ -57,6 +57,7 @@ class Secrets:
     question: URLSafeTimedSerializer
     sign_out: URLSafeTimedSerializer
     test: URLSafeTimedSerializer
+    fetched: URLSafeTimedSerializer
     signing_key: RSAPrivateKey | None = field(repr=False)
 
 
@@ -195,5 +196,6 @@ def _make_secrets(keys: tuple[bytes, ...], skew: timedelta, sp_keys: tuple[bytes
         question=signer("question"),
         sign_out=signer("sign-out"),
         test=signer("test"),
+        fetched=signer("fetched"),
         signing_key=own_keys[0] if own_keys else None,
     )
