@@ -230,4 +230,12 @@ class Directory:
         )
         for problem in problems:
             (log.warning if problem.is_warning else log.error)("tenant %s: %s", slug, problem)
-        return tenant
+        return self._without_lost_domains(tenant) if tenant is not None else None
+
+    def _without_lost_domains(self, tenant: Tenant) -> Tenant:
+        """The tenant without the domains that the settings give to another one by now: a domain proves something for its one owner."""
+        lost = {domain for other in self.of_settings.values() if other.slug != tenant.slug for domain in other.domains}
+        kept = tuple(domain for domain in tenant.domains if domain not in lost)
+        if kept != tenant.domains:
+            log.error("tenant %s: domain_not_unique: the settings give a domain of its document to another tenant", tenant.slug)
+        return replace(tenant, domains=kept)

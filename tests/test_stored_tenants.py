@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import String, event, text
+from sqlalchemy.orm import mapped_column
 
 from samljit.directory import Directory
 from samljit.errors import Reason, SignInRefused
@@ -17,7 +18,7 @@ from samljit.sql.tenants import DomainTaken, SlugTaken, StaleEdit
 from samljit.testing import FakeEntra, sign_in
 from samljit.testing.keys import signing_key
 from tests.conftest import Mount
-from tests.host import ADELE, FIELDS, ORIGIN, Host
+from tests.host import ADELE, FIELDS, ORIGIN, Host, make_user_model
 from tests.servers import KINDS, database
 
 AUTHOR = Author("an operator", datetime.now(UTC))
@@ -86,6 +87,20 @@ def test_a_slug_is_never_used_again_and_a_domain_has_one_owner(any_host: Host) -
     with any_host.app.app_context():
         owners = [any_host.saml.tenant_for_email(f"x@{domain}") for domain in ("FABRIKAM.example", "fabrikam.test", "other.test")]
     assert [owner and owner.slug for owner in owners] == ["tailspin", "fabrikam", None]
+
+
+def test_a_domain_that_the_settings_give_to_another_tenant_proves_nothing_any_more(mount: Mount, caplog: pytest.LogCaptureFixture) -> None:
+    """The database had it first; the settings, which know nothing of the database, count."""
+    unique = make_user_model(email=mapped_column(String(200), nullable=False, unique=True))
+    host = mount(user_model=unique)
+    mine = FakeEntra(keys=[signing_key("fabrikam")])
+    domains = ["fabrikam.example", *host.app.extensions["samljit"].directory.of_settings["contoso"].domains]
+    directory_of(host).rows.add("fabrikam", document(mine, domains=domains), author=AUTHOR)
+    assert ADELE.email.rpartition("@")[2] in domains
+    assert status_of(host, mine) == 403
+    assert (host.reasons(), host.count("users")) == ([Reason.DOMAIN_NOT_ALLOWED], 0)
+    assert "domain_not_unique" in caplog.text
+    assert directory_of(host).get("fabrikam", now=AUTHOR.now).domains == ("fabrikam.example",)
 
 
 def test_a_draft_changes_nothing_until_it_goes_live_and_a_stale_edit_is_refused(any_host: Host) -> None:
