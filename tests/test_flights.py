@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from threading import Event, Thread
+from threading import Event, Thread, active_count
 from uuid import uuid4
 
 import pytest
@@ -65,3 +65,21 @@ def test_four_may_wait_at_a_time() -> None:
         assert [stack.enter_context(flights.place()) for _ in range(6)] == [True] * 4 + [False] * 2
     with flights.place() as got:
         assert got
+
+
+def test_whoever_asks_for_every_tenant_starts_a_few_threads_and_stops_none_for_good() -> None:
+    flights, go_on, done = Flights(), Event(), []
+    tenants = [uuid4() for _ in range(500)]
+
+    def work() -> None:
+        assert go_on.wait(30)
+        done.append(1)
+
+    begun = [event for tenant in tenants if (event := flights.begin(tenant, work, pause=60))]
+    assert (len(begun), active_count() < 100) == (32, True)
+    go_on.set()
+    assert all(event.wait(5) for event in begun)
+    last = flights.begin(tenants[-1], work, pause=60)  # was turned away, and may come at once
+    assert last is not None
+    assert last.wait(5)
+    assert len(done) == 33

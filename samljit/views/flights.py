@@ -11,6 +11,7 @@ from threading import BoundedSemaphore, Event, Lock, Thread
 from uuid import UUID
 
 _MOST_WAITING = 4  # strangers can make a request wait, and must not make all of them
+_MOST_UNDER_WAY = 32  # a stranger can ask for every tenant there is
 _MOST_REMEMBERED = 10_000
 
 
@@ -26,13 +27,16 @@ class Flights:
     def begin(self, tenant_id: UUID, work: Callable[[], None], *, pause: float) -> Event | None:
         """Does the work in a thread, unless some for this tenant is under way. Gives what to wait for.
 
-        None where work with this `pause`, in seconds, was begun less than that ago and has come to its end.
+        None where work with this `pause`, in seconds, was begun less than that ago and has come to its end, and where so much is under
+        way for other tenants that this one has to come again.
         """
         key, now = (tenant_id, pause), time.monotonic()
         with self._lock:
             if tenant_id in self._under_way:
                 return self._under_way[tenant_id]
             if key in self._begun and now - self._begun[key] < pause:
+                return None
+            if len(self._under_way) >= _MOST_UNDER_WAY:
                 return None
             self._begun.pop(key, None)
             self._begun[key] = now
