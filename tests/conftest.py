@@ -4,12 +4,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.host import Host, make_host
 from tests.https import Authority, Site, https_server
 
 Mount = Callable[..., Host]
+
+# a busy machine is no fault of an example's
+hypothesis.settings.register_profile("samljit", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("samljit")
 
 
 @pytest.fixture
