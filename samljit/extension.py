@@ -34,7 +34,18 @@ from samljit.sql.users import IsPrivileged, TenantFields, inspect_users
 from samljit.tenants import build_tenants
 from samljit.views.blueprint import make_blueprint
 from samljit.views.cookies import was_tried_quietly
-from samljit.views.mounted import AcceptAssertion, Authorize, Gettext, Locale, Mounted, RateLimit, mounted, secrets_of, utc_now
+from samljit.views.mounted import (
+    AcceptAssertion,
+    Authorize,
+    Gettext,
+    Locale,
+    Mounted,
+    RateLimit,
+    VerifyDomain,
+    mounted,
+    secrets_of,
+    utc_now,
+)
 from samljit.views.passwords import is_password_allowed
 from samljit.views.sessions import SESSION_KEY, end_expired_session
 from samljit.views.unauthorized import answer_unauthorized, wanted_path
@@ -69,7 +80,8 @@ class SamlJit:
     with the tenant and each genuine assertion whether it is good enough (its `authn_context`, its claims); `rate_limit` with each
     POST to the ACS, before its body is read. What is not True refuses. With `ends_sessions` every session is looked up now and then, and
     one that has ended elsewhere ends here too: by a signed LogoutRequest of the IdP, or by signing out of a copy of it.
-    `authorize` is asked who may do what on the admin pages of a tenant (`AdminAction`); without it there are none.
+    `authorize` is asked who may do what on the admin pages of a tenant (`AdminAction`); without it there are none. With
+    `verify_domain`, which says of a tenant and a domain whether it was proved to be the tenant's own, admins may add such domains there.
     `base_template` names a template of the host to be the document around our pages; it has the blocks `title`, `head` and `content`.
     `gettext` is asked first for each text of them, and `locale` for the language; without it the browser says.
     Samljit's tables are made in the class's MetaData here, so that `create_all` and Alembic see them. Raises: ConfigError.
@@ -89,6 +101,7 @@ class SamlJit:
         accept_assertion: AcceptAssertion | None = None,
         rate_limit: RateLimit | None = None,
         authorize: Authorize | None = None,
+        verify_domain: VerifyDomain | None = None,
         base_template: str | None = None,
         gettext: Gettext | None = None,
         locale: Locale | None = None,
@@ -99,7 +112,7 @@ class SamlJit:
         self._transforms = dict(transforms or {})
         self._accept_assertion = accept_assertion
         self._rate_limit = rate_limit
-        self._authorize = authorize
+        self._authorize, self._verify_domain = authorize, verify_domain
         self._base_template, self._gettext, self._locale = base_template, gettext, locale
         self._ends_sessions = ends_sessions
         self._users = inspect_users(
@@ -156,6 +169,7 @@ class SamlJit:
             watch=SessionWatch(sessions) if self._ends_sessions else None,
             accept_assertion=self._accept_assertion,
             authorize=self._authorize,
+            verify_domain=self._verify_domain,
             base_template=self._base_template,
             gettext=self._gettext,
             locale=self._locale,

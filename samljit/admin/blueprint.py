@@ -6,8 +6,12 @@ from typing import Any
 
 from flask import Blueprint, request
 
+from samljit.admin.certificates import certificates, certificates_refresh
 from samljit.admin.connecting import setup, setup_check
+from samljit.admin.domains import domains
+from samljit.admin.history import history
 from samljit.admin.overview import overview
+from samljit.admin.rules import rules, rules_apply, rules_undo
 from samljit.admin.sign_in_tests import test, test_result
 from samljit.admin.told import told_action, told_thumbprint
 from samljit.views.attempts import printable
@@ -20,6 +24,13 @@ _ROUTES = (
     ("/", overview, ["GET"]),
     ("/setup", setup, ["GET", "POST"]),
     ("/setup/check", setup_check, ["GET", "POST"]),
+    ("/certificates", certificates, ["GET"]),
+    ("/certificates/refresh", certificates_refresh, ["GET", "POST"]),
+    ("/domains", domains, ["GET", "POST"]),
+    ("/history", history, ["GET"]),
+    ("/rules", rules, ["GET", "POST"]),
+    ("/rules/apply", rules_apply, ["GET", "POST"]),
+    ("/rules/undo", rules_undo, ["GET", "POST"]),
     ("/test", test, ["GET", "POST"]),
     ("/test/result", test_result, ["GET"]),
 )

@@ -85,7 +85,12 @@ class AdminForm(FlaskForm):  # type: ignore[misc]  # flask_wtf ships no types
         for name, errors in self.errors.items():
             is_forged = name == "csrf_token"
             for error in errors[:1] if is_forged else errors:
-                yield ("samljit-main" if is_forged else self[name].id), gettext(_FORGED if is_forged else str(error))
+                yield ("samljit-main", gettext(_FORGED)) if is_forged else (self[name].id, self._named(name, str(error)))
+
+    def _named(self, name: str, error: str) -> str:
+        """An error away from its field, which it then names."""
+        label = self[name].label.text if self[name].label else ""
+        return gettext("%(field)s: %(error)s", field=gettext(label), error=gettext(error)) if label else gettext(error)
 
 
 def _revisions(stored: StoredTenant) -> str:

@@ -29,13 +29,22 @@ class Group:
 
 GROUPS = (
     Group("", (Section("overview", N_("Overview")),)),
-    Group(N_("Connection"), (Section("setup", N_("Set up")),)),
+    Group(
+        N_("Connection"),
+        (
+            Section("setup", N_("Set up")),
+            Section("certificates", N_("Certificates")),
+            Section("domains", N_("Domains")),
+        ),
+    ),
     Group(
         N_("People"),
         (
             Section("test", N_("Test"), AdminAction.TEST),
+            Section("rules", N_("Sign-in rules")),
         ),
     ),
+    Group(N_("Record"), (Section("history", N_("Change history")),)),
 )
 
 

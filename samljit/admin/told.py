@@ -22,6 +22,8 @@ _ACTIONS = {
     AuditAction.DRAFT_DROPPED: N_("Dropped the draft"),
     AuditAction.DRAFT_TESTED: N_("Tested the draft with success"),
     AuditAction.DRAFT_LIVE: N_("Made the draft live"),
+    AuditAction.RULES_CHANGED: N_("Changed the sign-in rules"),
+    AuditAction.DOMAIN_PROVED: N_("Proved a domain"),
 }
 
 

@@ -31,6 +31,8 @@ class AuditAction(StrEnum):
     DRAFT_DROPPED = "draft_dropped"
     DRAFT_TESTED = "draft_tested"
     DRAFT_LIVE = "draft_live"
+    RULES_CHANGED = "rules_changed"
+    DOMAIN_PROVED = "domain_proved"
 
 
 @dataclass(frozen=True, slots=True)

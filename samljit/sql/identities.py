@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -107,7 +107,7 @@ class SqlIdentities:
             rows = session.execute(statement, bind_arguments=self._bind).all()
         return {(UUID(row.tenant_id), row.issuer): row.times for row in rows}
 
-    def find_stale(self, *, before: datetime, tenant_id: UUID | None = None) -> Iterator[Stale]:
+    def find_stale(self, *, before: datetime, tenant_id: UUID | None = None) -> Generator[Stale, None, None]:
         """Identities without a sign-in since that moment: first those never used and tied before it, then the longest away first."""
         table, users, moment = self._table, self._users, to_database(before)
         named = {"email_of": users.email_field, "active_of": users.active_field}

@@ -44,6 +44,8 @@ RateLimit = Callable[[Request], bool]
 AcceptAssertion = Callable[[Tenant, Assertion], bool]
 # Whether this user of Flask-Login's may do that for the tenant on its admin pages
 Authorize = Callable[[Any, Tenant, AdminAction], bool]
+# Whether the tenant has proved to the host that this domain, in lower-case A-labels, is its own
+VerifyDomain = Callable[[Tenant, str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Mounted:
     rate_limit: RateLimit | None
     accept_assertion: AcceptAssertion | None
     authorize: Authorize | None
+    verify_domain: VerifyDomain | None
     base_template: str | None
     gettext: Gettext | None
     locale: Locale | None
