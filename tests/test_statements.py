@@ -98,7 +98,8 @@ def test_a_repeat_sign_in_takes_so_many_statements_and_one_commit(
     host = host_of(url, tmp_path, tenant)
     host.sign_in(ADELE)
     seen = post(host, person)
-    assert (len(seen.statements) <= most, seen.commits) == (True, 1), seen.statements
+    saved = host.engine.dialect.name == "postgresql"  # notes the sign-in and writes the attempt in one
+    assert (len(seen.statements) <= most - saved, seen.commits) == (True, 1), seen.statements
     assert host.rows("samljit_attempt")[-1].outcome == ("unchanged" if person is ADELE else "update")
     close(host)
 

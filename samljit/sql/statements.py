@@ -14,7 +14,8 @@ from samljit.sql.users import HostUsers
 class Statements:
     """What one sign-in executes; parameters of the inserts are named as the columns are.
 
-    `find` gives, by `find_statement`, whom a subject is linked to. The inserts ask for no key back.
+    `find` gives, by `find_statement`, whom a subject is linked to. The inserts ask for no key back. `add_attempt_of_known` is `sign_in`
+    and `add_attempt` in one, which of our databases PostgreSQL alone can.
     """
 
     consume: sa.Insert
@@ -23,6 +24,7 @@ class Statements:
     add_identity: sa.Insert
     add_grants: sa.Insert
     add_attempt: sa.Insert
+    add_attempt_of_known: sa.Insert
     add_session: sa.Insert
     find_attempt: sa.Select[Any]
     finish: sa.Update
@@ -32,6 +34,7 @@ def make_statements(users: HostUsers) -> Statements:
     tables = users.tables
     identity, attempt = tables.identity, tables.attempt
     reference = attempt.c.reference == sa.bindparam("wanted")
+    sign_in = sa.update(identity).where(identity.c.id == sa.bindparam("identity_id")).values(signed_in_at=sa.bindparam("moment"))
     return Statements(
         consume=sa.insert(tables.assertion).inline(),
         find={
@@ -39,14 +42,22 @@ def make_statements(users: HostUsers) -> Statements:
             for counts in (False, True)
             for grants in (False, True)
         },
-        sign_in=sa.update(identity).where(identity.c.id == sa.bindparam("identity_id")).values(signed_in_at=sa.bindparam("moment")),
+        sign_in=sign_in,
         add_identity=sa.insert(identity).inline(),
         add_grants=sa.insert(tables.role_grant).inline(),
         add_attempt=sa.insert(attempt).inline(),
+        add_attempt_of_known=_with_sign_in(attempt, sign_in.returning(identity.c.id)),
         add_session=sa.insert(tables.session).inline(),
         find_attempt=sa.select(attempt).where(reference),
         finish=sa.update(attempt).where(reference, attempt.c.finished_at.is_(None)).values(finished_at=sa.bindparam("moment")),
     )
+
+
+def _with_sign_in(attempt: sa.Table, sign_in: sa.UpdateBase) -> sa.Insert:
+    """An attempt's row, and the update of the identity, in one statement. Parameters of the row are named `attempt_...`: a name of a column
+    that both tables have would be taken for both."""
+    values = {column.name: sa.bindparam(f"attempt_{column.name}", type_=column.type) for column in attempt.c if not column.primary_key}
+    return sa.insert(attempt).values(values).inline().add_cte(sign_in.cte("noted"))
 
 
 def find_statement(users: HostUsers, *, counts: bool, grants: bool) -> sa.Select[Any]:

@@ -32,6 +32,7 @@ class SqlTransaction:
         self._statements = statements
         self._user: Any = None  # a session forgets what nobody holds, and would ask for it again
         self._identity_id: int | None = None
+        self._noted: dict[str, Any] | None = None  # what `add_attempt` writes along
         self._user_count: int | None = None
         self._tables = users.tables
         self._bind = users.bind
@@ -99,7 +100,11 @@ class SqlTransaction:
         return int(self._session.execute(query, bind_arguments=self._bind).scalar_one())
 
     def note_sign_in(self, *, now: datetime) -> None:
-        self._connection.execute(self._statements.sign_in, {"identity_id": self._identity_id, "moment": to_database(now)})
+        values = {"identity_id": self._identity_id, "moment": to_database(now)}
+        if self._connection.dialect.name == "postgresql":
+            self._noted = values
+        else:
+            self._connection.execute(self._statements.sign_in, values)
 
     def create_user(
         self,
@@ -170,7 +175,12 @@ class SqlTransaction:
         self._users.update(self._session, user_id, values)
 
     def add_attempt(self, attempt: Attempt) -> None:
-        self._connection.execute(self._statements.add_attempt, attempt_row(attempt))
+        row = attempt_row(attempt)
+        if self._noted is None:
+            self._connection.execute(self._statements.add_attempt, row)
+        else:
+            named = {f"attempt_{name}": value for name, value in row.items()}
+            self._connection.execute(self._statements.add_attempt_of_known, named | self._noted)
 
     def begin_session(self, session: IdpSession) -> None:
         self._connection.execute(self._statements.add_session, session_row(session))
