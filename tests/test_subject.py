@@ -64,7 +64,7 @@ def known_by(source: str, *, preset: str = "entra") -> Tenant:
         pytest.param(known_by("employeeid"), {"employeeid": ("0042",)}, None, "0042", id="another claim, zeros kept"),
         pytest.param(known_by("employeeid"), {"employeeid": (" Ab ",)}, None, " Ab ", id="another claim, byte for byte"),
         pytest.param(
-            known_by(OBJECT_IDENTIFIER, preset="b2c"), {OBJECT_IDENTIFIER: ("u-1",)}, None, "u-1", id="no GUID outside Entra presets"
+            known_by(OBJECT_IDENTIFIER, preset="generic"), {OBJECT_IDENTIFIER: ("u-1",)}, None, "u-1", id="no GUID outside Entra presets"
         ),
         pytest.param(known_by(NAME_ID), {}, NameId("p-17", PERSISTENT), "p-17", id="a persistent NameID"),
         pytest.param(known_by(NAME_ID), {NAME_ID: ("x",)}, NameId("p-17"), "p-17", id="a claim called NameID is not the NameID"),
