@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -13,8 +14,9 @@ from uuid import UUID
 from samljit.errors import Problem
 from samljit.mapping.compile import compile_mapping
 from samljit.mapping.document import merge_documents
+from samljit.mapping.origins import at_origin, inherited_places
 from samljit.mapping.presets import DEFAULT_PRESET, PRESETS
-from samljit.mapping.problems import path_to
+from samljit.mapping.problems import nearest_hint, path_to, shorten
 from samljit.model import IdentityProvider, MappingRules, Match, Tenant, Transform, UserShape
 from samljit.saml.certificates import read_usable_certificates
 from samljit.saml.idp_metadata import read_idp_metadata
@@ -52,13 +54,12 @@ def build_tenants(
     """The tenants by slug, without their permanent ids, and every problem of all of them. One with a problem is left out."""
     scene = _Scene(settings, shape, transforms, now, has_others=len(settings.tenants) > 1)
     tenants: dict[str, Tenant] = {}
-    problems: list[Problem] = []
+    found: dict[str, list[Problem]] = {}
     for slug, tenant in settings.tenants.items():
-        built, found = _build(tenant, scene, path=path_to("$.tenants", slug))
-        problems += found
+        built, found[slug] = _build(tenant, scene, path=path_to("$.tenants", slug))
         if built is not None:
             tenants[slug] = built
-    return tenants, [*problems, *_shared_email(scene)]
+    return tenants, [*_unknown_guards(scene), *_at_their_origin(found, settings), *_shared_email(scene)]
 
 
 def build_stored_tenant(
@@ -233,6 +234,42 @@ def _logged_values(tenant: TenantSettings, scene: _Scene, *, path: str) -> list[
         return [Problem(place, "too_far_ahead", message, "Values in the log are for finding a fault, not for keeping.")]
     message = f"The sign-in log holds what people's fields were and are, up to {until}."
     return [Problem(place, "values_logged", message, "Leave it out once the fault is found.", is_warning=True)]
+
+
+def _at_their_origin(found: Mapping[str, list[Problem]], settings: Settings) -> list[Problem]:
+    """The problems of all tenants; one that lies in the top-level mapping stands there, once.
+
+    Where not all who inherit a place have the problem, it is theirs: the same words can be wrong for another kind of IdP.
+    """
+    if not any(found.values()):
+        return []
+    places = {
+        slug: inherited_places(settings.mapping, tenant.mapping, path=path_to("$.tenants", slug, "mapping"), origin="$.mapping")
+        for slug, tenant in settings.tenants.items()
+    }
+    pairs = [(slug, one, at_origin(one, places[slug])) for slug, problems in found.items() for one in problems]
+    sufferers = Counter(origin for _, _, origin in pairs if origin)
+
+    def is_everybodys(origin: Problem) -> bool:
+        heirs = (inherited for inherited in places.values() if at_origin(origin, {place: place for place in inherited.values()}))
+        return sufferers[origin] == len(list(heirs))
+
+    return list(dict.fromkeys(origin if origin and is_everybodys(origin) else one for _, one, origin in pairs))
+
+
+def _unknown_guards(scene: _Scene) -> list[Problem]:
+    """A guard whose name is misspelt guards nothing. Only a warning: several apps may share one settings file."""
+    shape = scene.shape
+    return [
+        Problem(
+            "$.guards.protected_fields",
+            "unknown_target",
+            f'The user record has no column "{shorten(name)}", so nothing is protected by this.',
+            nearest_hint(name, shape.columns),
+            is_warning=True,
+        )
+        for name in sorted(scene.settings.guards.protected_fields - shape.columns.keys())
+    ]
 
 
 def _shared_email(scene: _Scene) -> list[Problem]:
