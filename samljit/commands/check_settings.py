@@ -25,7 +25,7 @@ def check_settings(mount: Mounted, now: datetime) -> Iterator[Finding]:
     settings, problems = read_settings(mount.source)
     tenants: dict[str, Tenant] = {}
     if settings is not None:
-        shape = mount.users.shape(settings.guards.protected_fields)
+        shape = mount.users.shape(settings.guards.protected_fields, grantable_roles=settings.guards.grantable_roles)
         tenants, found = build_tenants(settings, shape=shape, transforms=mount.transforms, now=now)
         problems = [*problems, *found]
     problems = [found for found in problems if found.code not in _ABOUT_DATES]

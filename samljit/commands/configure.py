@@ -9,7 +9,18 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from samljit.commands.base import author, by_option, fail, in_app, json_option, print_json, print_table, printable_json
+from samljit.commands.base import (
+    author,
+    by_option,
+    fail,
+    find_tenant_id,
+    in_app,
+    json_option,
+    print_json,
+    print_table,
+    printable_json,
+)
+from samljit.commands.files import read_bytes, read_object
 from samljit.commands.tenant import rekey_identities
 from samljit.errors import Problem
 from samljit.settings.checks import check_slug
@@ -155,9 +166,8 @@ def import_(*, file: Any, replaces: bool, adopts: bool, dry_run: bool, by: str |
 @in_app
 def history(*, slug: str, limit: int, as_json: bool) -> None:
     """Show who changed what of a tenant, the newest change first. Certificates and metadata stand there as fingerprints."""
-    rows = mounted().directory.rows
-    row = rows.find(slug)
-    records = rows.read_history(row.id, limit=limit) if row else []
+    tenant_id = find_tenant_id(slug)
+    records = mounted().directory.rows.read_history(tenant_id, limit=limit) if tenant_id else []
     if as_json:
         print_json([{"at": r.at, "by": r.changed_by, "action": r.action, "before": r.before, "after": r.after} for r in records])
         return
@@ -190,7 +200,7 @@ def _patch(
     if metadata_file:
         patch["idp"] = {"metadata": metadata_file.read_bytes().decode("utf-8-sig", errors="replace")}
     if mapping_file:
-        patch["mapping"] = _read_json(mapping_file.read_bytes(), name=str(mapping_file))
+        patch["mapping"] = read_object(read_bytes(mapping_file), name=str(mapping_file))
     for written in keys:
         key, equals, value = written.partition("=")
         if not equals:
@@ -206,21 +216,11 @@ def _read_value(text: str) -> Any:
         return text
 
 
-def _read_json(content: bytes, *, name: str) -> dict[str, Any]:
-    try:
-        found = json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise click.BadParameter(f"{name} is not JSON ({error}).") from None
-    if not isinstance(found, dict):
-        raise click.BadParameter(f"{name} must hold one JSON object.")
-    return found
-
-
 def _read_export(file: Any) -> dict[str, dict[str, Any]]:
     content = file.read(_LARGEST + 1)
     if len(content) > _LARGEST:
         raise click.BadParameter(f"The file is larger than {_LARGEST} bytes.")
-    tenants = _read_json(content, name="The file").get("tenants")
+    tenants = read_object(content, name="The file").get("tenants")
     if not isinstance(tenants, dict) or not tenants or not all(isinstance(one, dict) for one in tenants.values()):
         raise click.BadParameter('The file must hold {"tenants": {"SLUG": {...}}}, as `export` prints it.')
     return {slug: normal_document(document) for slug, document in tenants.items()}

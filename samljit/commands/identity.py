@@ -30,6 +30,7 @@ from samljit.commands.base import (
 )
 from samljit.errors import ProvisioningRefused, SignInRefused
 from samljit.mapping.aliases import short_name
+from samljit.mapping.problems import shorten
 from samljit.model import Subject, Tenant
 from samljit.provision.subject import make_subject
 from samljit.sql.identities import Identity, Link, LinksRefused
@@ -174,15 +175,27 @@ def _read_rows(file: Path) -> list[_Row]:
         with file.open(encoding="utf-8-sig", newline="") as opened:
             reader = csv.DictReader(opened, strict=True)
             rows = [_Row(reader.line_num, values) for values in reader]
-            names = set(reader.fieldnames or ())
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{file} is not CSV in UTF-8 ({error}).", param_hint="CSV") from None
-    if not {"tenant", "subject"} <= names or not names & {"user", "email"} or names - _COLUMNS:
-        told = "The first line must name the columns tenant, subject, and user or email, and no others."
-        raise click.BadParameter(told, param_hint="CSV")
+            names = list(reader.fieldnames or ())
+    except UnicodeDecodeError:
+        raise click.BadParameter(f"{file} is not UTF-8. Save it as CSV UTF-8.", param_hint="CSV") from None
+    except csv.Error as error:
+        raise click.BadParameter(f"{file} is not CSV ({error}).", param_hint="CSV") from None
+    _check_columns(names)
     if "email" in names and mounted().users.email_field is None:
         raise click.BadParameter("SamlJit was not told the email_field; name users by their key.", param_hint="CSV")
     return rows
+
+
+def _check_columns(names: list[str]) -> None:
+    """Raises: click.BadParameter."""
+    given = set(names)
+    if {"tenant", "subject"} <= given <= _COLUMNS and given & {"user", "email"} and len(given) == len(names):
+        return
+    told = "The first line must name the columns tenant, subject, and user or email, each once, in small letters, and no others."
+    found = f"It is: {shorten(','.join(names))}" if names else "The file is empty."
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
+        found += " - they must be separated by commas."
+    raise click.BadParameter(f"{told} {found}", param_hint="CSV")
 
 
 def _parse_rows(rows: list[_Row], faults: dict[int, str]) -> Iterator[tuple[int, Link]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -10,6 +10,7 @@ from typing import Any, cast
 import click
 
 from samljit.commands.base import fail, get_tenant, in_app, json_option, print_json, print_table, read_user_id, tenant_option
+from samljit.commands.files import read_bytes, read_object
 from samljit.errors import CATALOGUE, AssertionRejected, Problem, Reason
 from samljit.mapping.aliases import NAME_ID, short_name
 from samljit.mapping.pasted import NotClaims, read_claims
@@ -23,7 +24,6 @@ from samljit.saml.sample import read_sample
 from samljit.tenants import build_tenants
 from samljit.views.mounted import mounted, utc_now
 
-_LARGEST = 1024 * 1024
 _File = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -60,7 +60,7 @@ def test(*, slug: str, claims: Path | None, response: Path | None, draft: Path |
     else:
         for problem in problems:
             click.echo(f"warning: {problem}", err=True)
-        _print_plan(plan, tried)
+        _print_plan(plan, tried, aliases=PRESETS[tenant.preset].aliases)
     if plan.outcome is Outcome.REFUSE:
         reason = plan.reason or Reason.VALUE_INVALID
         fail(f"This sign-in would be refused: {reason}. {CATALOGUE[reason].admin} {plan.detail}".rstrip())
@@ -73,7 +73,7 @@ def _with_draft(tenant: Tenant, draft: Path | None) -> tuple[Tenant, list[Proble
     mount, slug = mounted(), tenant.slug
     if slug not in mount.directory.of_settings:
         return _with_stored_draft(tenant, draft)
-    tried = replace(mount.settings.tenants[slug], mapping=_read_object(draft))
+    tried = replace(mount.settings.tenants[slug], mapping=read_object(read_bytes(draft), name=str(draft)))
     settings = replace(mount.settings, tenants={slug: tried})
     tenants, problems = build_tenants(settings, shape=mount.shape, transforms=mount.transforms, now=utc_now())
     place = path_to("$.tenants", slug, "mapping")
@@ -88,7 +88,7 @@ def _with_draft(tenant: Tenant, draft: Path | None) -> tuple[Tenant, list[Proble
 
 def _with_stored_draft(tenant: Tenant, draft: Path) -> tuple[Tenant, list[Problem]]:
     directory = mounted().directory
-    document = {**directory.rows.get_stored(tenant.slug).live, "mapping": _read_object(draft)}
+    document = {**directory.rows.get_stored(tenant.slug).live, "mapping": read_object(read_bytes(draft), name=str(draft))}
     tried, problems = directory.check_stored(tenant.slug, document, now=utc_now())
     own = [replace(problem, path=f"${problem.path.removeprefix('$.mapping')}") for problem in problems]
     if tried is None:
@@ -100,7 +100,7 @@ def _with_stored_draft(tenant: Tenant, draft: Path) -> tuple[Tenant, list[Proble
 
 def _read_claims(file: Path, tenant: Tenant) -> _Tried:
     try:
-        claims, name_id = read_claims(_read_object(file), PRESETS[tenant.preset].aliases)
+        claims, name_id = read_claims(read_object(read_bytes(file), name=str(file)), PRESETS[tenant.preset].aliases)
     except NotClaims as fault:
         raise click.BadParameter(str(fault), param_hint="--claims") from None
     return _Tried(Claims(claims, NameId(name_id), tenant.idp.entity_id if tenant.idp else ""), "claims from a file")
@@ -110,31 +110,13 @@ def _read_response(file: Path, tenant: Tenant) -> _Tried:
     mount = mounted()
     keys = read_keys(tuple(pair.key for pair in mount.settings.key_pairs))
     try:
-        sample = read_sample(_read_bytes(file), tenant=tenant, keys=keys, now=utc_now())
+        sample = read_sample(read_bytes(file), tenant=tenant, keys=keys, now=utc_now())
     except AssertionRejected as rejected:
         fail(f"{file} cannot be read: {rejected.reason}. {CATALOGUE[rejected.reason].admin} {rejected.detail}".rstrip())
     evidence = "signature verified; times, audience and request were not looked at"
     if sample.unverified is not None:
         evidence = f"not verified ({sample.unverified}): anybody could have written this"
     return _Tried(Claims(sample.claims, sample.name_id, sample.issuer), evidence)
-
-
-def _read_object(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(_read_bytes(file).decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise click.BadParameter(f"{file} is not JSON ({error}).") from None
-    if not isinstance(found, dict):
-        raise click.BadParameter(f"{file} must hold one JSON object.")
-    return found
-
-
-def _read_bytes(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        content = opened.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise click.BadParameter(f"{file} is larger than {_LARGEST} bytes.")
-    return content
 
 
 def _plan(tried: _Tried, tenant: Tenant, *, user: str | None) -> Plan:
@@ -170,23 +152,23 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _print_plan(plan: Plan, tried: _Tried) -> None:
+def _print_plan(plan: Plan, tried: _Tried, *, aliases: Mapping[str, str]) -> None:
     click.echo(f"{plan.outcome}, dry run, nothing is written. {tried.evidence[:1].upper()}{tried.evidence[1:]}.\n")
     print_table(
         ("field", "claim", "value", "old", "new", "decision", "why"),
-        [(d.field, _claims(d.source), _values(d.source, tried), d.old, d.new, d.action, why(d)) for d in plan.decisions],
+        [(d.field, _claims(d.source, aliases), _values(d.source, tried), d.old, d.new, d.action, why(d, aliases)) for d in plan.decisions],
     )
     if plan.roles:
         click.echo()
-        print_table(("role", "decision", "why"), [(d.role, d.action, why_role(d)) for d in plan.roles])
+        print_table(("role", "decision", "why"), [(d.role, d.action, why_role(d, aliases)) for d in plan.roles])
     if plan.links is not None:
         click.echo(f"\nThis person would be tied to user {plan.links.id}, who has the same e-mail.")
     if not plan.is_active:
         click.echo("\nThe user would be made inactive, and could not sign in yet.")
 
 
-def _claims(source: str | None) -> str:
-    return ", ".join(short_name(name) for name in (source or "").split(", "))
+def _claims(source: str | None, aliases: Mapping[str, str]) -> str:
+    return ", ".join(short_name(name, aliases) for name in (source or "").split(", "))
 
 
 def _values(source: str | None, tried: _Tried) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -34,6 +35,7 @@ def read_sample(data: bytes, *, tenant: Tenant, keys: Sequence[RSAPrivateKey], n
 
     Where a signature of the tenant's IdP holds, the claims are read from the bytes that it covers. Raises: AssertionRejected.
     """
+    data = data.removeprefix(BOM_UTF8)  # an editor's; nothing that was posted has one
     xml = data.strip() if data.lstrip().startswith(b"<") else decode_response(data.decode("ascii", "replace"))
     response, plain = _plain(xml, keys, tenant=tenant)
     unverified: Reason | None = None
