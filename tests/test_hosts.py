@@ -49,8 +49,6 @@ from samljit import ConfigError, SamlJit
 from samljit.testing import Browser, FakeEntra, Page, sign_in
 from tests.host import ADELE, BIANCA, FIELDS, LOGIN, ORIGIN, Host, make_host, make_user_model, settings_for
 
-EMAIL_ONLY = {"mapping": {"fields": {"email": "emailaddress"}}}
-
 
 @dataclass
 class Small:
