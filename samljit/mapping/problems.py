@@ -44,6 +44,15 @@ _EXPECTED = {
     "model_attributes_type": ("an object", "Write {...}."),
     "none_required": ("null", "Write null, without quotes."),
 }
+# pydantic's own words for the rest are a programmer's: a pattern tells nobody what to write; the key's description and example do
+_PLAIN = {
+    "string_pattern_mismatch": "Does not have the form of what belongs here.",
+    "string_too_short": "Must not be empty.",
+    "string_too_long": "Must have {max_length} characters at most.",
+    "too_short": "Must not be empty.",
+    "greater_than_equal": "Must be {ge} or more.",
+    "less_than_equal": "Must be {le} or less.",
+}
 
 
 def path_to(prefix: str, *parts: str | int) -> str:
@@ -158,20 +167,39 @@ def _problem(details: ErrorDetails, *, place: _Place, path: str) -> Problem:
     if kind == "extra_forbidden":
         # a field with exclude=True is there to be refused with words of its own
         known = {str(key) for model in place.parent for key, field in _fields(model).items() if not field.exclude}
-        return Problem(path, "unknown_key", f'There is no key "{name}".', nearest_hint(name, known))
+        hint = _section_hint(name, place.parent) or nearest_hint(name, known)
+        return Problem(path, "unknown_key", f'There is no key "{name}".', hint)
     if kind == "missing":
         return Problem(path, "missing", f'The key "{name}" is required.', _about(place.field))
     if kind in _EXPECTED:
         expected, remedy = _EXPECTED[kind]
-        return Problem(path, "wrong_type", f"Must be {expected}, not {_kind_of(details['input'])}.", remedy)
+        return Problem(path, "wrong_type", f"Must be {expected}, not {_kind_of(details['input'])}.", _with_example(remedy, place.field))
     if kind in ("literal_error", "enum"):
         return Problem(path, "invalid", f"Must be {context['expected']}.", _nearest_choice(details["input"], context["expected"]))
     if kind == "value_error":
         return Problem(path, "invalid", str(context["error"]), _about(place.field))
     if kind not in _OWN_TYPES:
         return Problem(path, kind, details["msg"], str(context.get("hint", "")))
-    message = details["msg"].replace("Input should", "Must").replace("String should", "Must")
-    return Problem(path, "invalid", f"{message}.", _about(place.field))
+    message = _PLAIN[kind].format(**context) if kind in _PLAIN else f"{details['msg'].replace('Input should', 'Must')}."
+    return Problem(path, "invalid", message, _about(place.field))
+
+
+def _section_hint(name: str, parent: Iterable[type[BaseModel]]) -> str:
+    """Where a key belongs that was written one level too high; empty where it belongs nowhere below."""
+    sections = (
+        section
+        for model in parent
+        for section, field in _fields(model).items()
+        for member in _members(field.annotation)
+        if isinstance(member, type) and issubclass(member, BaseModel) and name in _fields(member)
+    )
+    return next((f'It belongs into "{section}".' for section in sections), "")
+
+
+def _with_example(remedy: str, field: FieldInfo | None) -> str:
+    """The remedy, with the key's own example where that is a list: brackets alone do not say that one item needs them too."""
+    example = field.examples[0] if field is not None and field.examples else None
+    return f"{remedy} For example {json.dumps(example)}." if isinstance(example, list) else remedy
 
 
 def _about(field: FieldInfo | None) -> str:

@@ -21,6 +21,7 @@ from samljit.mapping.problems import nearest_hint, path_to
 from samljit.settings.document import RESERVED_SLUGS, SLUG_PATTERN
 from samljit.settings.endpoints import check_base_url, check_endpoint, check_metadata_url, check_url_prefix, is_host
 from samljit.settings.key_files import check_key_pairs, check_rsa15
+from samljit.settings.mixed_up import Kind
 from samljit.settings.source import Files
 from samljit.settings.written import object_of, text_of, texts_of
 
@@ -75,7 +76,7 @@ def check_document(document: Mapping[str, Any], files: Files) -> list[Problem]:
         problems += check_slug(slug, path=path)
         if isinstance(tenant, dict):
             problems += _check_tenant(tenant, path=path, top=top)
-    return problems + _check_domains(tenants)
+    return problems + _check_domains(tenants) + _check_identifiers(tenants)
 
 
 def check_one_tenant(tenant: Mapping[str, Any], *, path: str, top: Top) -> list[Problem]:
@@ -89,6 +90,9 @@ def check_slug(slug: str, *, path: str) -> list[Problem]:
         return [Problem(path, "reserved_slug", "This slug is an address of our own.", "Choose another one.")]
     if not re.fullmatch(SLUG_PATTERN, slug):
         hint = "Use 1 to 63 of a-z, 0-9 and -, not beginning with -."
+        likely = slug.lower().replace("_", "-").replace(" ", "-")
+        if likely not in RESERVED_SLUGS and re.fullmatch(SLUG_PATTERN, likely):
+            hint = f'{hint} For example "{likely}".'
         return [Problem(path, "invalid_slug", "A tenant's key stands in its addresses and cannot be this.", hint)]
     return []
 
@@ -202,11 +206,10 @@ def _check_idp(idp: Mapping[str, Any], *, path: str, preset: str, top: Top) -> l
         place, hosts = f"{path}.metadata_url", top.metadata_hosts
         fault = check_metadata_url(source, path=place, preset=preset, base_url=top.base_url, further_hosts=hosts)
         problems += [fault] if fault else []
-    named = [(f"{path}.metadata_file", text_of(idp, "metadata_file"))]
-    named += [(path_to(f"{path}.certificate_files", index), name) for index, name in texts_of(idp, "certificate_files")]
-    for place, name in named:
-        if name is not None:
-            problems += top.files.check(name, path=place)[1]
+    if (name := text_of(idp, "metadata_file")) is not None:
+        problems += top.files.check(name, path=f"{path}.metadata_file", wanted=Kind.METADATA)[1]
+    for index, name in texts_of(idp, "certificate_files"):
+        problems += top.files.check(name, path=path_to(f"{path}.certificate_files", index), wanted=Kind.CERTIFICATE)[1]
     return problems
 
 
@@ -243,4 +246,22 @@ def _check_domains(tenants: Mapping[str, Any], *, only_at: str | None = None) ->
                 problems.append(Problem(path, "domain_not_unique", f"This domain stands in {owners[domain]} too.", hint))
             else:
                 owners[domain] = path
+    return problems
+
+
+def _check_identifiers(tenants: Mapping[str, Any]) -> list[Problem]:
+    """Two tenants of one directory with one Identifier are one app in Entra: who is let in there, is let into both."""
+    owners: dict[tuple[str, str], str] = {}
+    problems = []
+    for slug in tenants:
+        section = object_of(tenants, slug)
+        identifier, directory = text_of(section, "entity_id"), text_of(section, "entra_tenant_id")
+        if identifier is None or directory is None:
+            continue
+        path = path_to("$.tenants", slug, "entity_id")
+        owner = owners.setdefault((identifier, directory.lower()), path)
+        if owner != path:
+            message = f"Stands in {owner} too, for the same directory: whoever is assigned to that app in Entra gets into both."
+            hint = "Give each tenant an app of its own in Entra, and leave entity_id out."
+            problems.append(Problem(path, "identifier_shared", message, hint, is_warning=True))
     return problems

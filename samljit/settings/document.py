@@ -124,7 +124,9 @@ class TenantDocument(_Document):
         default=None, description="The IdP to trust. Absent: our metadata is served, and sign-in says the tenant is not connected."
     )
     entity_id: EntityId | None = Field(
-        default=None, description="Our Identifier (Entity ID) for this tenant, where it is not the address of our metadata."
+        default=None,
+        description="Our Identifier (Entity ID) for this tenant, without spaces, where it is not the address of our metadata.",
+        examples=["urn:example:app"],
     )
     require_signature: Literal["assertion_or_response", "assertion", "response", "both"] = Field(
         default="assertion_or_response", description="Which part of a response must be signed."

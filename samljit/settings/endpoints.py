@@ -109,7 +109,9 @@ def check_url_prefix(prefix: str) -> str | None:
     """What is wrong with a url_prefix; None where it is empty or plain path segments."""
     if _PREFIX.fullmatch(prefix):
         return None
-    return 'Must be "" or start with one "/", not end with one, and hold letters, digits and . _ ~ - between them.'
+    likely = "/" + prefix.strip("/")
+    example = f' Write "{likely}".' if _PREFIX.fullmatch(likely) and likely != "/" else ""
+    return f'Must be "" or start with one "/", not end with one, and hold letters, digits and . _ ~ - between them.{example}'
 
 
 def is_loopback(host: str | None) -> bool:

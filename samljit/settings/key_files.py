@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from samljit.errors import Problem
 from samljit.mapping.problems import path_to
+from samljit.settings.mixed_up import Kind
 from samljit.settings.source import Files
 from samljit.settings.written import texts_of
 
@@ -40,7 +41,7 @@ def check_key_pairs(sp: Mapping[str, Any], files: Files) -> list[Problem]:
 
 
 def _load_key(name: str, *, path: str, files: Files) -> tuple[RSAPrivateKey | None, list[Problem]]:
-    content, problems = files.check(name, path=path)
+    content, problems = files.check(name, path=path, wanted=Kind.KEY)
     if content is None:
         return None, problems
     if files.is_open_to_others(name):
@@ -60,7 +61,7 @@ def _load_key(name: str, *, path: str, files: Files) -> tuple[RSAPrivateKey | No
 
 
 def _load_certificate(name: str, *, path: str, files: Files) -> tuple[x509.Certificate | None, list[Problem]]:
-    content, problems = files.check(name, path=path)
+    content, problems = files.check(name, path=path, wanted=Kind.CERTIFICATE)
     if content is None:
         return None, problems
     try:

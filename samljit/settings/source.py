@@ -6,13 +6,22 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from samljit.errors import Problem
 from samljit.mapping.problems import path_to
+from samljit.settings.mixed_up import Kind, find_mixed_up
 
 LARGEST_FILE = 1024 * 1024 + 1  # one byte more than any reader accepts, so that it can tell
+
+_JSON_HINT = 'JSON has double quotes only, true, false and null in small letters, no comments, and no comma after the last item.'
+_UNREADABLE: tuple[tuple[type[Exception], str], ...] = (
+    (FileNotFoundError, "does not exist"),
+    (IsADirectoryError, "is a directory, not a file"),
+    (PermissionError, "may not be read by this process"),
+)
 
 
 def read_document(source: Path | str | Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[Problem]]:
@@ -25,19 +34,32 @@ def read_document(source: Path | str | Mapping[str, Any]) -> tuple[dict[str, Any
         return None, [Problem("$", "json_malformed", f"{source} is not UTF-8.", "Save it as UTF-8.")]
     except (OSError, ValueError) as error:
         hint = "Copy settings.json.example, or name the file in SAMLJIT_SETTINGS."
-        return None, [Problem("$", "missing_file", f"{source} cannot be read ({type(error).__name__}).", hint)]
-    return _parse(text, name=str(source))
+        return None, [Problem("$", "missing_file", f"{_place(source)} {_unreadable(error)}.", hint)]
+    return parse_object(text, name=str(source))
 
 
-def _parse(text: str, *, name: str) -> tuple[dict[str, Any] | None, list[Problem]]:
+def _place(source: Path | str) -> Path:
+    """The file with the directory that a relative path was taken from: a server's is often another one than a terminal's."""
+    try:
+        return Path(source).absolute()
+    except OSError:
+        return Path(source)
+
+
+def _unreadable(error: Exception) -> str:
+    return next((words for kind, words in _UNREADABLE if isinstance(error, kind)), f"cannot be read ({type(error).__name__})")
+
+
+def parse_object(text: str, *, name: str) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """The one JSON object that the text must be, and what is wrong with it as JSON. `name` stands in the messages."""
     try:
         document = json.loads(text, object_pairs_hook=_Object.of_pairs, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        hint = "JSON knows no comments and no comma after the last item."
-        return None, [Problem("$", "json_malformed", f"{name} is not JSON: {error.msg} ({where}).", hint)]
+        said = error.msg if text.strip() else "it is empty"
+        return None, [Problem("$", "json_malformed", f"{name} is not JSON: {said} ({where}).", _JSON_HINT)]
     except (ValueError, RecursionError):
-        return None, [Problem("$", "json_malformed", f"{name} holds a number or a nesting that no settings need.")]
+        return None, [Problem("$", "json_malformed", f"{name} holds a number or a nesting that has no place here.")]
     if not isinstance(document, dict):
         return None, [Problem("$", "wrong_type", f"{name} must hold one object.", "Write {...}.")]
     problems = [
@@ -97,15 +119,28 @@ class Files:
             raise FileNotFoundError(name)
         return content
 
-    def check(self, name: str, *, path: str) -> tuple[bytes | None, list[Problem]]:
+    def check(self, name: str, *, path: str, wanted: Kind) -> tuple[bytes | None, list[Problem]]:
         """The contents, or the problem to report at the JSON path."""
-        if "-----BEGIN" in name or "\n" in name:
-            return None, [Problem(path, "missing_file", "Must be the path of a file, not its contents.")]
+        if "-----BEGIN" in name or "\n" in name or name.lstrip().startswith("<"):
+            return None, [Problem(path, "missing_file", "Must be the path of a file, not its contents.", "Save them to a file.")]
+        if name.startswith(("https://", "http://")):
+            hint = "The address of an IdP's metadata goes into metadata_url; anything else has to be downloaded."
+            return None, [Problem(path, "missing_file", "Must be the path of a file, not an address.", hint)]
         content = self._content(name)
         if content is None:
-            message = f"There is no file of this name that can be read, seen from {self._base}."
-            return None, [Problem(path, "missing_file", message, "Relative paths are relative to the settings file.")]
-        return content, []
+            return None, [self._missing(name, path=path)]
+        mixed_up = find_mixed_up(content, wanted=wanted, path=path)
+        return (None, [mixed_up]) if mixed_up else (content, [])
+
+    def _missing(self, name: str, *, path: str) -> Problem:
+        what = "There is no file of this name"
+        with suppress(OSError, ValueError):
+            if self.path(name).is_dir():
+                what = "This is a directory, not a file"
+            elif self.path(name).exists():
+                what = "There is something of this name that this process cannot read as a file"
+        hint = "Relative paths are relative to the settings file."
+        return Problem(path, "missing_file", f"{what}, seen from {self._base}.", hint)
 
     def is_open_to_others(self, name: str) -> bool:
         """Whether more people than the owner may read the file; not known, so False, where rights are not POSIX's."""

@@ -33,6 +33,11 @@ class _Inside(Files):
     def _content(self, name: str) -> bytes | None:
         return self._contents.get(name)
 
+    def _missing(self, name: str, *, path: str) -> Problem:
+        """Somebody wrote a name all the same; nothing of this machine is looked for by it."""
+        message = "Must hold what the file holds, not its name."
+        return Problem(path, "missing_file", message, "Where the file is: flask samljit tenant export, or tenant set --metadata-file.")
+
 
 def read_stored_tenant(
     slug: str, document: Mapping[str, Any], *, settings: Settings
