@@ -21,6 +21,12 @@ BASE = f"{ORIGIN}/saml/admin"
 OPERATOR = Author("an operator", datetime.now(UTC))
 FABRIKAM = FakeEntra("bbbbcccc-1111-dddd-2222-eeee3333ffff")
 
+# the result of a test, as it is kept
+PASSED: dict[str, Any] = {
+    "nonce": "n", "draft_revision": 0, "at": "2026-11-22T09:00:00+00:00", "is_signed": True, "reason": None, "detail": "", "contrast": None,
+    "checks": [["once", "passed"]], "name_id": None, "claims": {}, "issuer": "", "plan": None, "user": None,
+}  # fmt: skip
+
 # who looks after which tenants, by e-mail
 ADMINS = {
     "cara@contoso.example": ("contoso",),
@@ -63,6 +69,14 @@ def rows_of(host: Host) -> Any:
 def stored(host: Host, slug: str = "fabrikam") -> StoredTenant:
     found: StoredTenant = rows_of(host).get_stored(slug)
     return found
+
+
+def pass_test(host: Host, slug: str = "fabrikam") -> StoredTenant:
+    """Has the draft pass a test, as far as the database can tell."""
+    rows, number = rows_of(host), stored(host, slug).draft_revision
+    assert rows.record_test(slug, PASSED | {"draft_revision": number}, nonce=f"n{number}", draft_revision=number, replaces=True)
+    assert rows.confirm_test(stored(host, slug), nonce=f"n{number}", author=OPERATOR)
+    return stored(host, slug)
 
 
 def add_user(host: Host, email: str, **values: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sqlalchemy.orm import mapped_column
 from samljit.directory import Directory
 from samljit.errors import Reason, SignInRefused
 from samljit.sql.audit import AuditAction, Author
-from samljit.sql.tenants import DomainTaken, SlugTaken, StaleEdit
+from samljit.sql.tenants import DomainTaken, DraftRefused, SlugTaken, StaleEdit
 from samljit.testing import FakeEntra, sign_in
 from samljit.testing.keys import signing_key
 from tests.conftest import Mount
@@ -24,6 +25,7 @@ from tests.servers import KINDS, database
 AUTHOR = Author("an operator", datetime.now(UTC))
 PLACE = ("$.mapping.fields.no_such_column", "unknown_target")
 LOGIN = f"{ORIGIN}/saml/fabrikam/login"
+OTHER_DIRECTORY = "ddddeeee-3333-ffff-4444-000000000000"
 
 
 @pytest.fixture(params=KINDS)
@@ -107,11 +109,11 @@ def test_a_draft_changes_nothing_until_it_goes_live_and_a_stale_edit_is_refused(
     directory, entra = directory_of(any_host), FakeEntra()
     rows = directory.rows
     first = rows.add("fabrikam", document(entra), author=AUTHOR)
-    drafted = rows.save_draft(first, {"name": "Renamed"}, author=AUTHOR)
-    assert directory.get("fabrikam", now=AUTHOR.now).name == "Fabrikam"
+    drafted = rows.save_draft(first, {"entra_tenant_id": OTHER_DIRECTORY}, author=AUTHOR)
+    assert directory.get("fabrikam", now=AUTHOR.now).entra_tenant_id == entra.tenant_id
     for edit in (
         lambda: rows.save_draft(first, {"name": "Other"}, author=AUTHOR),
-        lambda: rows.go_live(first, author=AUTHOR),
+        lambda: rows.go_live(replace(drafted, tested_revision=drafted.draft_revision), author=AUTHOR),
         lambda: rows.change(first, {"name": "Other"}, author=AUTHOR, action=AuditAction.TENANT_CHANGED),
     ):
         with pytest.raises(StaleEdit):
@@ -123,9 +125,11 @@ def test_a_draft_changes_nothing_until_it_goes_live_and_a_stale_edit_is_refused(
     assert rows.confirm_test(rows.get_stored("fabrikam"), nonce="n1", author=AUTHOR)
     tested = rows.get_stored("fabrikam")
     assert (tested.tested_revision, tested.last_test) == (number, {"a": 1})
+    with pytest.raises(DraftRefused):
+        rows.go_live(drafted, author=AUTHOR)
     live = rows.go_live(tested, author=AUTHOR)
-    assert (live.live["name"], live.draft, live.revision, live.tested_revision) == ("Renamed", None, 2, None)
-    assert directory.get("fabrikam", now=AUTHOR.now).name == "Renamed"
+    assert (live.live["entra_tenant_id"], live.draft, live.revision, live.tested_revision) == (OTHER_DIRECTORY, None, 2, None)
+    assert directory.get("fabrikam", now=AUTHOR.now).entra_tenant_id == OTHER_DIRECTORY
 
 
 def test_a_test_of_an_older_draft_counts_for_nothing(any_host: Host) -> None:

@@ -9,7 +9,9 @@ from flask import Blueprint, request
 from samljit.admin.certificates import certificates, certificates_refresh
 from samljit.admin.connecting import setup, setup_check
 from samljit.admin.domains import domains
+from samljit.admin.drafts import draft, draft_drop, draft_go_live
 from samljit.admin.history import history
+from samljit.admin.log import attempt, log
 from samljit.admin.overview import overview
 from samljit.admin.rules import rules, rules_apply, rules_undo
 from samljit.admin.sign_in_tests import test, test_result
@@ -33,6 +35,11 @@ _ROUTES = (
     ("/rules/undo", rules_undo, ["GET", "POST"]),
     ("/test", test, ["GET", "POST"]),
     ("/test/result", test_result, ["GET"]),
+    ("/draft", draft, ["GET"]),
+    ("/draft/go-live", draft_go_live, ["GET", "POST"]),
+    ("/draft/drop", draft_drop, ["GET", "POST"]),
+    ("/log", log, ["GET"]),
+    ("/log/<reference>", attempt, ["GET"]),
 )
 
 

@@ -102,7 +102,7 @@ def _next_step(visit: Visit, validity: Validity, *, is_tested: bool, is_unusable
     is_draft_tested = has_draft and stored.tested_revision == stored.draft_revision
     steps = (
         (is_unusable, N_("Correct the claims, so that they fit the user record of the app."), "claims", N_("Claims")),
-        (is_draft_tested, N_("The draft has passed a test. Make it live."), "go_live", N_("Go live")),
+        (is_draft_tested, N_("The draft has passed a test. Make it live."), "draft", N_("Go live")),
         (has_draft, N_("There is a draft. Try it with a test sign-in, then make it live."), "test", N_("Test the draft")),
         (tenant.idp is None, N_("Connect Microsoft Entra: two values go there, one comes back."), "setup", N_("Set up")),
         (validity is Validity.EXPIRED, N_("Make a new certificate in Entra."), "certificates", N_("What to do")),

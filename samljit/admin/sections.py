@@ -40,11 +40,23 @@ GROUPS = (
     Group(
         N_("People"),
         (
-            Section("test", N_("Test"), AdminAction.TEST),
             Section("rules", N_("Sign-in rules")),
         ),
     ),
-    Group(N_("Record"), (Section("history", N_("Change history")),)),
+    Group(
+        N_("Going live"),
+        (
+            Section("test", N_("Test"), AdminAction.TEST),
+            Section("draft", N_("Draft")),
+        ),
+    ),
+    Group(
+        N_("Record"),
+        (
+            Section("log", N_("Sign-in log"), AdminAction.LOG),
+            Section("history", N_("Change history")),
+        ),
+    ),
 )
 
 

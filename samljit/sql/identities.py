@@ -107,6 +107,14 @@ class SqlIdentities:
             rows = session.execute(statement, bind_arguments=self._bind).all()
         return {(UUID(row.tenant_id), row.issuer): row.times for row in rows}
 
+    def count_known(self, tenant_id: UUID) -> dict[tuple[str, str], int]:
+        """How many identities a tenant has, by the IdP's entity ID and by the claim that they are known by."""
+        table = self._table
+        statement = sa.select(table.c.issuer, table.c.source, sa.func.count().label("times")).where(table.c.tenant_id == str(tenant_id))
+        with open_session(self._factory) as session:
+            rows = session.execute(statement.group_by(table.c.issuer, table.c.source), bind_arguments=self._bind).all()
+        return {(row.issuer, row.source): row.times for row in rows}
+
     def find_stale(self, *, before: datetime, tenant_id: UUID | None = None) -> Generator[Stale, None, None]:
         """Identities without a sign-in since that moment: first those never used and tied before it, then the longest away first."""
         table, users, moment = self._table, self._users, to_database(before)

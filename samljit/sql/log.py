@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -23,20 +24,25 @@ from samljit.sql.users import HostUsers
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """Which attempts are wanted; None for any. `since` is an aware time, `limit` how many at most, the newest first.
+    """Which attempts are wanted; None for any. `since` and `until` are aware times, `until` not included; `limit` is how many at most,
+    the newest first.
 
-    `outcomes` are any of these, `is_finished` whether the person came back in the second step. `person` is part of the e-mail of the
-    user record. `before` is the reference of an attempt: those behind it in this order.
+    `outcomes` are any of these, `is_finished` whether the person came back in the second step, `is_refused` whether they were let
+    in: one who was made and must wait was not. `person` is part of the e-mail of the
+    user record, which must hold `person_fields` too. `before` is the reference of an attempt: those behind it in this order.
     """
 
     tenant_id: UUID | None = None
     reason: Reason | None = None
     outcomes: tuple[Outcome, ...] = ()
     is_finished: bool | None = None
+    is_refused: bool | None = None
     user_id: Any = None
     person: str | None = None
+    person_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     reference: str | None = None
     since: datetime | None = None
+    until: datetime | None = None
     before: str | None = None
     limit: int = 50
 
@@ -73,13 +79,16 @@ class SqlLog:
         # MariaDB compares text without case
         return next((attempt for attempt in found if attempt.reference == reference), None)
 
-    def find_people(self, user_ids: Iterable[Any]) -> dict[Any, str]:
-        """The e-mail addresses of these users, as their records have them now, by key. Empty where there is no e-mail field."""
+    def find_people(self, user_ids: Iterable[Any], *, fields: Mapping[str, Any] | None = None) -> dict[Any, str]:
+        """The e-mail addresses of these users, as their records have them now, by key; of those alone whose records hold `fields`.
+
+        Empty where there is no e-mail field.
+        """
         users, wanted = self._users, {user_id for user_id in user_ids if user_id is not None}
         if users.email_field is None or not wanted:
             return {}
         key, email = getattr(users.model, users.key), getattr(users.model, users.email_field)
-        query = sa.select(key, email).where(key.in_(wanted))
+        query = sa.select(key, email).where(key.in_(wanted), *self._holds(fields or {}))
         with open_session(self._factory) as session:
             return {found: str(address) for found, address in session.execute(query, bind_arguments=self._bind) if address}
 
@@ -96,25 +105,34 @@ class SqlLog:
             yield table.c.outcome.in_([outcome.value for outcome in query.outcomes])
         if query.is_finished is not None:
             yield table.c.finished_at.is_not(None) if query.is_finished else table.c.finished_at.is_(None)
+        if query.is_refused is not None:
+            yield table.c.reason.is_not(None) if query.is_refused else table.c.reason.is_(None)
         if query.since is not None:
             yield table.c.at >= to_database(query.since)
+        if query.until is not None:
+            yield table.c.at < to_database(query.until)
         if query.person is not None:
-            yield table.c.user_id.in_(self._users_like(query.person))
+            yield table.c.user_id.in_(self._users_like(query.person, query.person_fields))
         if query.before is not None:
-            at, number = (self._of(query.before, column) for column in (table.c.at, table.c.id))
+            at, number = (self._of(query, column) for column in (table.c.at, table.c.id))
             yield sa.or_(table.c.at < at, sa.and_(table.c.at == at, table.c.id < number))
 
-    def _of(self, reference: str, column: sa.Column[Any]) -> Any:
+    def _of(self, query: LogQuery, column: sa.Column[Any]) -> Any:
+        """A column of the attempt that the page before ended with; one of another tenant is none."""
         table = self._tables.attempt.alias()
-        return sa.select(table.c[column.name]).where(table.c.reference == reference).scalar_subquery()
+        found = sa.select(table.c[column.name]).where(table.c.reference == query.before)
+        return (found if query.tenant_id is None else found.where(table.c.tenant_id == str(query.tenant_id))).scalar_subquery()
 
-    def _users_like(self, person: str) -> Any:
+    def _users_like(self, person: str, fields: Mapping[str, Any]) -> Any:
         users = self._users
         key = getattr(users.model, users.key)
         if users.email_field is None:
             return sa.select(key).where(sa.false())
         email = getattr(users.model, users.email_field)
-        return sa.select(key).where(sa.func.lower(email).contains(person.lower(), autoescape=True))
+        return sa.select(key).where(sa.func.lower(email).contains(person.lower(), autoescape=True), *self._holds(fields))
+
+    def _holds(self, fields: Mapping[str, Any]) -> list[Any]:
+        return [getattr(self._users.model, name) == value for name, value in fields.items()]
 
     def find_expired(self, *, attempts_before: datetime, now: datetime) -> tuple[Expired, ...]:
         """The attempts older than that moment, the consumed messages that could no longer be accepted anyway, and the sessions that

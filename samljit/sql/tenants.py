@@ -29,6 +29,10 @@ Document = Mapping[str, Any]
 
 _BATCH = 500
 
+# What a draft may change. All else of a document is a statement of whoever runs the app (domains, entity_id, what is required of messages),
+# or has a page of its own with rules of its own (enabled, require_sso, break_glass)
+DRAFT_KEYS = frozenset({"idp", "entra_tenant_id", "mapping"})
+
 
 class SlugTaken(Exception):
     """A tenant of this slug is there, or was once: a slug is never used again."""
@@ -44,6 +48,10 @@ class DomainTaken(Exception):
 
 class StaleEdit(Exception):
     """Somebody else has changed the document since it was read. Nothing was written."""
+
+
+class DraftRefused(Exception):
+    """A draft that may not go live: there is none, it has not passed a test as it is, or it holds keys other than `DRAFT_KEYS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,16 @@ class StoredTenant:
     def drafted(self) -> dict[str, Any]:
         """The document as it would be with the draft made live."""
         return patched(self.live, self.draft or {})
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether what there is of a draft, or without one what is live, has passed a test just as it is."""
+        return self.tested_revision == self.draft_revision
+
+    @property
+    def foreign_keys(self) -> list[str]:
+        """What the draft would change and no draft may."""
+        return sorted(set(self.draft or ()) - DRAFT_KEYS)
 
 
 def patched(document: Document, patch: Document) -> dict[str, Any]:
@@ -261,13 +279,18 @@ class SqlTenants:
         return self.get_stored(stored.slug)
 
     def go_live(self, stored: StoredTenant, *, author: Author) -> StoredTenant:
-        """Makes the draft the live document. Whether it may be is the caller's to ask. Raises: StaleEdit, DomainTaken."""
+        """Makes the draft the live document, where it has passed a test as it is, and holds nothing but `DRAFT_KEYS`.
+
+        Whether what it says can be used is the caller's to ask. Raises: DraftRefused, StaleEdit.
+        """
+        if stored.draft is None or stored.foreign_keys or not stored.is_tested:
+            raise DraftRefused(stored.slug)
         live = stored.drafted
+        values = {"live": live, **_next_numbers(stored), "draft": None, "draft_metadata": None, "draft_metadata_url": None}
         with self._changing({stored.slug: live}) as session:
-            more = {"draft": None, "draft_metadata": None, "draft_metadata_url": None}
-            self._write_live(session, stored, live, author=author, **more)
-            if stored.draft_metadata and stored.draft_metadata[1] == (live.get("idp") or {}).get("metadata_url"):
-                self._take_over(session, stored, *stored.draft_metadata, now=author.now)
+            # a test that fails leaves the draft's number as it is: that the draft is tested must still be so when it is written
+            self._update(session, stored, values, author=author, still=(self._tenant.c.tested_revision == stored.draft_revision,))
+            self._keep_tested_metadata(session, stored, now=author.now)
             self._audit(session, AuditAction.DRAFT_LIVE, stored.id, before=stored.live, after=live, author=author)
         return self.get_stored(stored.slug)
 
@@ -349,25 +372,32 @@ class SqlTenants:
         self._run(session, sa.insert(self._state).values(**values))
         return tenant_id
 
-    def _write_live(self, session: Session, stored: StoredTenant, live: Document, *, author: Author, **more: Any) -> None:
-        self._update(session, stored, {"live": dict(live), **_next_numbers(stored), **more}, author=author)
+    def _write_live(self, session: Session, stored: StoredTenant, live: Document, *, author: Author) -> None:
+        self._update(session, stored, {"live": dict(live), **_next_numbers(stored)}, author=author)
         if live.get("domains", []) != stored.live.get("domains", []):
             self._run(session, sa.delete(self._domain).where(self._domain.c.tenant_id == str(stored.id)))
             self._write_domains(session, stored.id, live)
 
-    def _take_over(self, session: Session, stored: StoredTenant, xml: str, url: str, *, now: datetime) -> None:
-        """What the draft was tried with is what sign-ins go by, until it is fetched anew; unless it was already, from the same address."""
-        state = self._state
-        elsewhere = sa.or_(state.c.metadata.is_(None), state.c.metadata_url.is_(None), state.c.metadata_url != url)
+    def _keep_tested_metadata(self, session: Session, stored: StoredTenant, *, now: datetime) -> None:
+        """What the draft was tried with is what sign-ins go by, until it is fetched anew; unless what is live came from the same address,
+        and has been kept up to date."""
+        state, kept = self._state, stored.draft_metadata
+        if kept is None or kept[1] != _metadata_url(stored.drafted):
+            return
+        xml, url = kept
         values = {"metadata": xml, "metadata_url": url, "metadata_hash": metadata_hash(xml, url=url), "metadata_at": to_database(now)}
-        query = sa.update(state).where(state.c.id == str(stored.id), elsewhere)
+        query = sa.update(state).where(state.c.id == str(stored.id))
+        if _metadata_url(stored.live) == url:
+            query = query.where(sa.or_(state.c.metadata.is_(None), state.c.metadata_url.is_(None), state.c.metadata_url != url))
         self._run(session, query.values(**values, metadata_error=None))
 
-    def _update(self, session: Session, stored: StoredTenant, values: Document, *, author: Author) -> None:
-        """Writes on the very row that was read. Raises: StaleEdit."""
+    def _update(
+        self, session: Session, stored: StoredTenant, values: Document, *, author: Author, still: Iterable[sa.ColumnElement[bool]] = ()
+    ) -> None:
+        """Writes on the very row that was read, where these further conditions `still` hold. Raises: StaleEdit."""
         table = self._tenant
         unchanged = (table.c.revision == stored.revision, table.c.draft_revision == stored.draft_revision)
-        query = sa.update(table).where(table.c.tenant_id == str(stored.id), *unchanged)
+        query = sa.update(table).where(table.c.tenant_id == str(stored.id), *unchanged, *still)
         if self._run(session, query.values(**values, updated_at=to_database(author.now))) != 1:
             raise StaleEdit(stored.slug)
 
@@ -388,6 +418,11 @@ def _next_numbers(stored: StoredTenant) -> dict[str, Any]:
     """The revisions after a change of the live document. The draft lies over it: what was tested, or is being tested just now, is not
     what there is any more."""
     return {"revision": stored.revision + 1, "draft_revision": stored.draft_revision + 1, "tested_revision": None}
+
+
+def _metadata_url(document: Document) -> str | None:
+    idp = document.get("idp")
+    return idp.get("metadata_url") if isinstance(idp, Mapping) else None
 
 
 _LONG_KEYS = ("metadata", "certificates")  # of an idp section: documents that nobody reads in a record

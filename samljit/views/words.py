@@ -70,6 +70,8 @@ def catalogues() -> Mapping[str, GNUTranslations]:
 
 
 def _translate(message: str) -> str:
+    if not message:  # which is a catalogue's own head
+        return message
     own = mounted().gettext
     translated = _ask_host(own, message) if own is not None else message
     return translated if translated not in (None, message) else _catalogue().gettext(message)
