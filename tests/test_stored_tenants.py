@@ -217,3 +217,22 @@ def test_a_database_tenant_that_was_seen_is_named_also_while_the_database_is_los
     assert known is not None
     assert known.name == "Fabrikam"
     assert host.browser().get(LOGIN).status == 503
+
+
+@pytest.mark.parametrize("way", ["moved away and back", "live there already"])
+def test_metadata_that_a_draft_was_tested_with_is_what_goes_live_unless_newer_was_fetched_since(host: Host, way: str) -> None:
+    directory, entra, url = directory_of(host), FakeEntra(), "https://login.microsoftonline.com/x/federationmetadata.xml?appid=1"
+    rows = directory.rows
+    fetched, tested = ((xml.decode(), url) for xml in (entra.metadata(), FakeEntra(entra.tenant_id, keys=[signing_key("n")]).metadata()))
+    first = rows.add("fabrikam", document(entra), author=AUTHOR)
+    with host.engine.begin() as connection:
+        values = {"xml": fetched[0], "url": url, "id": str(first.id)}
+        connection.execute(text("UPDATE samljit_tenant_state SET metadata = :xml, metadata_url = :url WHERE id = :id"), values)
+    rows.save_draft(first, {"idp": {"metadata_url": url}}, author=AUTHOR, metadata=tested)
+    if way == "live there already":
+        rows.change(rows.get_stored("fabrikam"), {"idp": {"metadata_url": url}}, author=AUTHOR, action=AuditAction.TENANT_CHANGED)
+    now = rows.get_stored("fabrikam")
+    rows.record_test("fabrikam", {}, nonce="n1", draft_revision=now.draft_revision, replaces=True)
+    assert rows.confirm_test(now, nonce="n1", author=AUTHOR)
+    rows.go_live(rows.get_stored("fabrikam"), author=AUTHOR)
+    assert rows.find_metadata(first.id) == (tested if way == "moved away and back" else fetched)
