@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -19,7 +20,7 @@ from samljit.demo.directory import Directory
 from samljit.demo.host import create_host
 from samljit.demo.mishaps import MISHAPS
 from samljit.demo.models import User
-from samljit.demo.run import make_demo
+from samljit.demo.run import make_demo, what_to_try
 from samljit.errors import CATALOGUE
 from samljit.model import FieldAction, FieldDecision
 from samljit.testing import Browser, Form, Page
@@ -385,3 +386,14 @@ def test_the_page_that_posts_names_where_it_may_post_to(demo: Demo) -> None:
     browser.get(f"{HOST}/saml/contoso/login")
     page = browser.submit(browser.page.forms[0], {"account": MEGAN.id, "mishap": "nothing"})
     assert f"form-action 'self' {HOST};" in page.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("is_installed", [True, False], ids=["with-flask-wtf", "without"])
+def test_what_to_try_names_the_admin_pages_only_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_installed: bool
+) -> None:
+    monkeypatch.setattr("samljit.demo.host.find_spec", lambda name: find_spec(name) if is_installed else None)
+    host, _ = make_demo(base_url=HOST, entra_url=ENTRA, directory=tmp_path)
+    told = what_to_try(host, HOST)
+    host.extensions["northwind.engine"].dispose()
+    assert ("Adele looks after" in told, "samljit[admin]" in told) == (is_installed, not is_installed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import subprocess
@@ -11,11 +12,22 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from sqlalchemy import JSON, String
 from sqlalchemy.orm import mapped_column
 
+from samljit import SamlJit
 from samljit.mapping.compile import compile_mapping
-from samljit.settings import read_settings
+from samljit.mapping.document import (
+    FieldDocument,
+    IdentityDocument,
+    MappingDocument,
+    PolicyDocument,
+    RequirementDocument,
+    RolesDocument,
+    StepDocument,
+)
+from samljit.settings.document import GuardsDocument, IdpDocument, SettingsDocument, SpDocument, TenantDocument
 from samljit.sql.users import inspect_users
 from samljit.testing import Browser, FakeEntra, sign_in
 from tests.host import make_user_model
@@ -79,12 +91,37 @@ def test_the_mapping_of_the_readme_is_one_that_loads() -> None:
     assert (rules is not None, problems) == (True, [])
 
 
-def test_every_settings_key_that_works_is_in_the_readme(tmp_path: Path) -> None:
-    section = README.partition("## Settings")[2].partition("## Mapping")[0]
-    settings = json.loads((ROOT / "settings.json.example").read_text())
-    keys = {*settings, *settings["sp"], *settings["guards"], *settings["tenants"]["contoso"]}
-    assert [key for key in sorted(keys) if key not in section] == []
-    assert read_settings({"base_url": "https://app.example.com", "tenants": {}}, base=tmp_path)[1] == []
+OF_SETTINGS = (SettingsDocument, SpDocument, GuardsDocument, TenantDocument, IdpDocument)
+OF_MAPPINGS = (MappingDocument, IdentityDocument, FieldDocument, StepDocument, RolesDocument, PolicyDocument, RequirementDocument)
+
+
+@pytest.mark.parametrize(
+    ("models", "begin", "end"),
+    [
+        pytest.param(OF_SETTINGS, "## Settings", "## Mapping", id="settings"),
+        pytest.param(OF_MAPPINGS, "## Mapping", "## Run it", id="mapping"),
+    ],
+)
+def test_every_key_that_works_is_in_the_readme(models: tuple[type[BaseModel], ...], begin: str, end: str) -> None:
+    section = README.partition(f"\n{begin}\n")[2].partition(f"\n{end}\n")[0]
+    keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
+    assert [key for key in sorted(keys) if not re.search(rf"(?<![\w-]){re.escape(key)}(?![\w-])", section)] == []
+
+
+def test_every_part_of_the_extension_is_in_the_readme() -> None:
+    section = README.partition("## Mount it in your app")[2].partition("## Pages")[0]
+    arguments = inspect.signature(SamlJit).parameters
+    for_the_host = [name for name in vars(SamlJit) if not name.startswith("_") and name != "init_app"]
+    assert [name for name in arguments if f"`{name}`" not in section] == []
+    assert [name for name in for_the_host if not re.search(rf"saml\.{name}\b", section)] == []
+
+
+def test_every_table_is_in_the_readme() -> None:
+    model = make_user_model()
+    inspect_users(model, email_field="email", active_field="active", tenant_fields=None)
+    tables = [name for name in model.metadata.tables if name.startswith("samljit_")]
+    assert [name for name in tables if f"`{name}`" not in README] == []
+    assert len(tables) > 5
 
 
 MODULES = [line for block in blocks("sh") for line in block.splitlines() if " -m " in line and "venv .venv" not in line]

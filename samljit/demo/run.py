@@ -45,8 +45,9 @@ _FIELDS: dict[str, Any] = {
 _TRY_THIS = """
   Sign in, and look at the record that was made. Sign out, change a claim under
   "Edit", sign in again: the record follows. Choose what should go wrong, and see
-  it refused. {url}/reports/7 keeps its address through the sign-in.
-  Adele looks after Contoso's sign-in: she can open its admin pages."""
+  it refused. {url}/reports/7 keeps its address through the sign-in."""
+_WITH_ADMIN = "  Adele looks after Contoso's sign-in: she can open its admin pages."
+_WITHOUT_ADMIN = "  Contoso's admin pages are left out: they need pip install 'samljit[admin]'."
 
 
 def run_demo(*, port: int, database_url: str | None, opens_browser: bool) -> None:
@@ -63,7 +64,7 @@ def run_demo(*, port: int, database_url: str | None, opens_browser: bool) -> Non
         def tell() -> None:
             click.echo(f"{PRODUCT}   {base_url}   the app, with samljit mounted in it")
             click.echo(f"Fake Entra          {entra_url}   the identity provider of its customer Contoso")
-            click.echo(_TRY_THIS.format(url=base_url))
+            click.echo(what_to_try(apps[0], base_url))
             _announce(base_url, opens_browser=opens_browser)
 
         _serve(stack, list(zip(sockets, apps, strict=True)), tell=tell)
@@ -100,6 +101,12 @@ def make_demo(*, base_url: str, entra_url: str, directory: Path, database_url: s
         PRODUCT, base_url, entity_id=f"{place}/metadata", acs_url=f"{place}/acs", logout_url=f"{place}/sls"
     )
     return host, create_entra(entra=entra, app=app)
+
+
+def what_to_try(host: Flask, base_url: str) -> str:
+    """What somebody in front of the demo can do, as it is installed here."""
+    has_admin = host.extensions["samljit"].authorize is not None
+    return f"{_TRY_THIS.format(url=base_url)}\n{_WITH_ADMIN if has_admin else _WITHOUT_ADMIN}"
 
 
 def _connect(host: Flask, entra: FakeEntra) -> None:
