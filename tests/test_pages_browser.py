@@ -242,7 +242,7 @@ def test_every_situation_has_its_page(chromium: Browser, site: Site, name: str, 
     with opened(chromium, java_script_enabled=script) as page:
         act(page, site)
         shows(page, situation)
-        assert page.get_by_role("button", name="Copy details").count() == int(script)
+        expect(page.get_by_role("button", name="Copy details")).to_have_count(int(script))  # made once the page has loaded
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,7 @@ def test_every_page_is_sound_in_every_variant(
     with opened(chromium, **VARIANTS[variant]) as page:
         show(page, site)
         page.locator("h1").wait_for()
+        page.wait_for_load_state()  # its style too
         picture(page, f"{show.__name__.removeprefix('show_')}-{variant}")
         found = Axe().run(page).response["violations"]
         assert [(one["id"], one["impact"], [node["html"] for node in one["nodes"]]) for one in found] == []
