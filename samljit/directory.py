@@ -28,17 +28,17 @@ from samljit.tenants import Fetched, build_stored_tenant, outline_tenant, with_f
 
 log = logging.getLogger("samljit")
 
-MOST_KEPT = 2000  # tenants of the database; a made mapping takes some tens of KiB
+MOST_KEPT = 2000  # tenants; a made mapping takes some tens of KiB
 _LONGEST_DOMAIN = 253
 _SLUG = re.compile(SLUG_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A tenant as made of one revision of its documents; None where nothing can be made of them."""
+    """A tenant as made of what the settings and the database said of it last; None where nothing can be made of that."""
 
-    revision: int | None
-    metadata_hash: str | None
+    template: Tenant | None
+    row: TenantRow
     tenant: Tenant | None
 
 
@@ -72,7 +72,7 @@ class Directory:
     def get_with_attempt(self, slug: str, *, reference: str, now: datetime) -> tuple[Tenant, Attempt | None]:
         """The same, and with it the tenant's attempt of this reference, None where there is none: one statement for both."""
         row, attempt = self.rows.find_with_attempt(slug, reference) if _SLUG.fullmatch(slug) else (None, None)
-        if row is None or not (slug in self.of_settings or row.revision is not None):
+        if row is None or not (slug in self.of_settings or row.lives_here):
             return self.get(slug, now=now), None
         return self._get(row, now=now), attempt
 
@@ -97,19 +97,21 @@ class Directory:
         template = self.of_settings.get(slug)
         if row is None:
             return template
-        if template is None and row.revision is None:
+        if template is None and not row.lives_here:
             return None
-        tenant = self._make(row, now=now)
-        return None if tenant is None else replace(tenant, id=row.id, claims_seen=row.claims_seen)
+        return self._make(row, now=now)
+
+    def find_seen(self, slug: str) -> Tenant | None:
+        """The tenant as this process has last seen it, without asking the database; None where it has not looked it up yet.
+
+        Whoever goes by it must hold its `version` against the database before anything comes of that.
+        """
+        made = self._find_made(slug)
+        return made.tenant if made else None
 
     def find_known(self, slug: str) -> Tenant | None:
-        """The tenant as this process has last seen it, without asking the database: good for naming it, where that is lost."""
-        tenant = self.of_settings.get(slug)
-        if tenant is not None:
-            return tenant
-        with self._lock:
-            made = self._made.get(slug)
-        return made.tenant if made else None
+        """The same, or the settings' tenant as it stands there: good for naming it, where the database is lost."""
+        return self.find_seen(slug) or self.of_settings.get(slug)
 
     # --- several ------------------------------------------------------------------------------------------------------
 
@@ -185,32 +187,41 @@ class Directory:
         if slug in self.of_settings:
             return self.rows.get_or_make(slug, now=now)
         row = self.rows.find(slug) if _SLUG.fullmatch(slug) else None
-        return row if row is not None and row.revision is not None else None
+        return row if row is not None and row.lives_here else None
 
     def _get(self, row: TenantRow, *, now: datetime) -> Tenant:
         tenant = self._make(row, now=now)
         if tenant is None:
-            raise SignInRefused(Reason.TENANT_MISCONFIGURED, f"revision {row.revision}")
-        return replace(tenant, id=row.id, claims_seen=row.claims_seen)
+            raise SignInRefused(Reason.TENANT_MISCONFIGURED, f"revision {row.version.revision}")
+        return tenant
 
     def _make(self, row: TenantRow, *, now: datetime) -> Tenant | None:
+        made = self._find_made(row.slug)
+        if made is not None and made.row == row:
+            return made.tenant
         template = self.of_settings.get(row.slug)
-        if template is not None and template.metadata_source is None:
-            return template
-        revision = None if template is not None else row.revision
-        with self._lock:
-            made = self._made.get(row.slug)
-            if made is not None and (made.revision, made.metadata_hash) == (revision, row.metadata_hash):
-                self._made.move_to_end(row.slug)
-                return made.tenant
-        tenant = template or self._build(row.slug, now=now)
+        is_as_it_was = made is not None and made.row.version == row.version
+        tenant = made.tenant if made is not None and is_as_it_was else self._make_anew(row, template, now=now)
         if tenant is not None:
-            tenant = self._connected(tenant, row, now=now)
+            tenant = replace(tenant, id=row.id, claims_seen=row.claims_seen, version=row.version)
         with self._lock:
-            self._made[row.slug] = _Made(revision, row.metadata_hash, tenant)
+            self._made[row.slug] = _Made(template, row, tenant)
             while len(self._made) > MOST_KEPT:
                 self._made.popitem(last=False)
         return tenant
+
+    def _find_made(self, slug: str) -> _Made | None:
+        """What was made last, unless other settings have come since."""
+        with self._lock:
+            made = self._made.get(slug)
+            if made is None or made.template is not self.of_settings.get(slug):
+                return None
+            self._made.move_to_end(slug)
+        return made
+
+    def _make_anew(self, row: TenantRow, template: Tenant | None, *, now: datetime) -> Tenant | None:
+        tenant = template or self._build(row.slug, now=now)
+        return None if tenant is None else self._connected(tenant, row, now=now)
 
     def _connected(self, tenant: Tenant, row: TenantRow, *, now: datetime) -> Tenant:
         """The tenant with what was fetched of its IdP's metadata, where it comes from an address."""

@@ -28,6 +28,10 @@ class HostRefused(Exception):
     """A validator or event of the host's user model raised. `str()` names the error's class, no value."""
 
 
+class TenantChanged(Exception):
+    """The tenant that a sign-in was judged by is not what the database has by now. The transaction is void."""
+
+
 class Unavailable(Exception):
     """The database cannot be reached, is locked, or broke off. The transaction is void."""
 
@@ -39,7 +43,7 @@ class Transaction(Protocol):
         """Makes every other sign-in that locks the tenant wait for the end of this transaction. Only before `consume`."""
 
     def note_claims(self, tenant_id: UUID, names: frozenset[str]) -> None:
-        """Remembers that these claims have come from the tenant, which is locked."""
+        """Remembers that these claims have come from the tenant, which is locked. Raises: TenantChanged where all of them have before."""
 
     def consume(self, *, tenant_id: UUID, assertion_hash: str, request_nonce: str | None, expires: datetime) -> None:
         """Remembers an assertion and its request as used. The first statement but for the tenant's lock. Raises: Replayed."""
@@ -47,6 +51,9 @@ class Transaction(Protocol):
     def find_user(self, subject: Subject, *, tenant: Tenant) -> ExistingUser | None:
         """The user linked to this subject, or None where there is no such identity. Raises: ProvisioningRefused
         (user_outside_tenant) where the linked user does not carry the tenant's fields."""
+
+    def confirm_tenant(self, tenant: Tenant) -> None:
+        """Asks nothing: `find_user` has read along what the tenant is by now. Raises: TenantChanged where it is another."""
 
     def find_holders(self, address: str, *, tenant: Tenant, subject: Subject) -> tuple[EmailHolder, ...]:
         """The users of this tenant who have this e-mail address, however its domain and its ASCII letters are written.

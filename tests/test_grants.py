@@ -19,7 +19,7 @@ from samljit import ConfigError, roles_changed, user_created, user_updated
 from samljit.mapping.aliases import ALIASES
 from samljit.testing import FakeEntra, Person
 from tests.conftest import Mount
-from tests.host import ADELE, BIANCA, FIELDS, Host, make_host, make_user_model, settings_for
+from tests.host import ADELE, BIANCA, FIELDS, ORIGIN, Host, make_host, make_user_model, settings_for
 from tests.servers import KINDS, database
 from tests.test_store import close, forms, mount_of, post_at_once
 
@@ -90,6 +90,18 @@ def test_what_was_never_seen_is_not_missed_and_what_was_seen_once_is(url: str, t
     host.sign_in(replace(BIANCA, roles=("App.Admin",)))
     assert host.rows("samljit_tenant_state")[0].claims_seen == [ALIASES["role"]]
     host.sign_in(ADELE)
+    assert grants(host) == {1: {"viewer"}, 2: {"admin"}}
+    close(host)
+
+
+def test_a_claim_that_another_worker_has_seen_first_is_missed_by_a_sign_in_that_has_begun_before(url: str, tmp_path: Path) -> None:
+    host = make_host(tmp_path, url=url, tenant=tenant(roles={**ROLES, "source": "role"}))
+    host.sign_in(ADELE)
+    run(host, "UPDATE samljit_role_grant SET role = 'admin'")
+    posts = [*forms(host, ADELE, 1), *forms(host, replace(BIANCA, roles=("App.Admin",)), 2)]  # nobody looks the tenant up after this
+    for form in reversed(posts):
+        assert host.app.test_client().post("/saml/contoso/acs", data=form, base_url=ORIGIN).status_code == 200
+    assert host.rows("samljit_tenant_state")[0].claims_seen == [ALIASES["role"]]
     assert grants(host) == {1: {"viewer"}, 2: {"admin"}}
     close(host)
 

@@ -16,7 +16,7 @@ from samljit.directory import Directory
 from samljit.errors import Reason, SignInRefused
 from samljit.sql.audit import AuditAction, Author
 from samljit.sql.tenants import DomainTaken, DraftRefused, SlugTaken, StaleEdit
-from samljit.testing import FakeEntra, sign_in
+from samljit.testing import FakeEntra, Form, sign_in
 from samljit.testing.keys import signing_key
 from tests.conftest import Mount
 from tests.host import ADELE, FIELDS, ORIGIN, Host, make_user_model
@@ -63,6 +63,54 @@ def test_a_tenant_of_the_database_signs_its_people_in_and_is_changed_without_a_r
     assert any_host.reasons()[-1] == Reason.TENANT_DISABLED
     actions = [row.action for row in any_host.rows("samljit_audit")]
     assert actions == ["tenant_added", "tenant_changed", "tenant_disabled"]
+
+
+def metadata_of(entra: FakeEntra) -> dict[str, Any]:
+    return {"idp": {"metadata": entra.metadata().decode()}}
+
+
+RENEWED = FakeEntra(keys=[signing_key("renewed")])
+
+
+@pytest.mark.parametrize(
+    ("change", "signer", "ends"),
+    [
+        pytest.param({"enabled": False}, FakeEntra(), (403, Reason.TENANT_DISABLED), id="disabled"),
+        pytest.param({"idp": None}, FakeEntra(), (403, Reason.TENANT_NOT_CONNECTED), id="no longer connected"),
+        pytest.param(metadata_of(RENEWED), FakeEntra(), (403, Reason.SIGNATURE_INVALID), id="the key is no longer its IdP's"),
+        pytest.param(metadata_of(RENEWED), RENEWED, (200, None), id="the key is new"),
+        pytest.param({"mapping": {"fields": {**FIELDS, "last_name": "nickname"}}}, FakeEntra(), (200, None), id="mapping"),
+        pytest.param(
+            {"mapping": {"fields": FIELDS, "policy": {"create_users": False}}}, FakeEntra(), (403, Reason.CREATE_DISABLED), id="policy"
+        ),
+    ],
+)
+def test_a_change_of_a_tenant_holds_for_a_sign_in_that_has_begun_before_it(
+    any_host: Host, change: dict[str, Any], signer: FakeEntra, ends: tuple[int, Reason | None]
+) -> None:
+    """Without the tenant being looked up in between, as on a worker that has not heard of the change."""
+    rows = directory_of(any_host).rows
+    stored = rows.add("fabrikam", document(FakeEntra()), author=AUTHOR)
+    browser = any_host.browser()
+    response = signer.respond(signer.read_request(browser.get(LOGIN).url), ADELE, now=datetime.now(UTC))
+    rows.change(stored, change, author=AUTHOR, action=AuditAction.TENANT_CHANGED)
+    page = browser.submit(Form(f"{ORIGIN}/saml/fabrikam/acs", fields=tuple(response.form.items())), by_script=True)
+    [attempt] = any_host.rows("samljit_attempt")
+    assert (page.status, attempt.reason) == ends, page.text
+    assert [user["last_name"] for user in any_host.users()] == ([] if ends[1] else [None if "mapping" in change else "Vance"])
+    assert any_host.count("samljit_assertion") == any_host.count("samljit_identity") == len(any_host.users())
+
+
+def test_a_tenant_that_is_let_in_again_is_let_in_by_a_worker_that_knew_it_as_disabled(any_host: Host) -> None:
+    rows, entra = directory_of(any_host).rows, FakeEntra()
+    stored = rows.add("fabrikam", document(entra), author=AUTHOR)
+    browser = any_host.browser()
+    response = entra.respond(entra.read_request(browser.get(LOGIN).url), ADELE, now=datetime.now(UTC))
+    stored = rows.change(stored, {"enabled": False}, author=AUTHOR, action=AuditAction.TENANT_DISABLED)
+    assert any_host.browser().get(LOGIN).status == 403
+    rows.change(stored, {"enabled": True}, author=AUTHOR, action=AuditAction.TENANT_CHANGED)
+    page = browser.submit(Form(f"{ORIGIN}/saml/fabrikam/acs", fields=tuple(response.form.items())), by_script=True)
+    assert page.status == 200
 
 
 def test_the_record_of_a_change_holds_fingerprints_and_only_what_changed(any_host: Host) -> None:

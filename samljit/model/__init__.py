@@ -39,7 +39,7 @@ from samljit.model.mappings import (
     ValueType,
 )
 from samljit.model.messages import Assertion, IdpSession, NameId, PendingRequest, Purpose
-from samljit.model.tenants import AdminAction, Certificate, IdentityProvider, RequireSignature, Tenant
+from samljit.model.tenants import AdminAction, Certificate, IdentityProvider, RequireSignature, Tenant, TenantVersion
 
 __all__ = [
     "AdminAction",
@@ -79,6 +79,7 @@ __all__ = [
     "Subject",
     "SyncMode",
     "Tenant",
+    "TenantVersion",
     "Transform",
     "UserColumn",
     "UserShape",

@@ -57,6 +57,18 @@ class IdentityProvider:
 
 
 @dataclass(frozen=True, slots=True)
+class TenantVersion:
+    """What the database said of a tenant when it was looked up. As long as it says the same, nothing of the tenant has changed.
+
+    `revision` counts the changes of its document, None where it stands in the settings; `metadata_hash` is that of its IdP's metadata,
+    where that is fetched.
+    """
+
+    revision: int | None = None
+    metadata_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """One customer of the host app: one IdP, one SP entity ID, one ACS, one mapping.
 
@@ -64,7 +76,8 @@ class Tenant:
     prepared keys and settings may be kept by it. `expected_audience` is the entity ID, or its `spn:` form where it is no URI.
     `metadata_source` is the address that the IdP's metadata is fetched from, None where it does not come from one.
     Up to the end of the day `log_values_until` (UTC) the sign-in log holds old and new values. `claims_seen` is what the database
-    remembers, and `revision` says nothing of: which of the claims that roles come from have ever reached us from this tenant.
+    remembers, and `revision` says nothing of: which of the claims that roles come from have ever reached us from this tenant. By
+    `version` and `claims_seen` a transaction tells whether the tenant still is what is in the database.
     With `sign_requests` our AuthnRequests to its IdP are signed; with `allow_idp_initiated` it may start sign-ins itself.
     With `require_encryption` it must encrypt assertions; with `allow_rsa15` it may wrap their keys with RSA 1.5.
     With `require_sso` its people may not sign in with a password, but for the users whose e-mail addresses are `break_glass`.
@@ -96,6 +109,7 @@ class Tenant:
     require_sso: bool = False
     break_glass: tuple[str, ...] = ()
     claims_seen: frozenset[str] = frozenset()
+    version: TenantVersion = TenantVersion()
 
     @property
     def expected_audience(self) -> str:

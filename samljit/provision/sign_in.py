@@ -94,7 +94,7 @@ def provision(
     run once again. The identity is there now, and it becomes an update; else the field in conflict is named. Where it has only lost a
     race, it is run again a few times, after a short and random while.
     `email_domains` are the only domains an e-mail may lie in, None for any.
-    Raises: ProvisioningRefused; store.Unavailable.
+    Raises: ProvisioningRefused; store.TenantChanged where `tenant` is not what the database has by now; store.Unavailable.
     """
     if assertion.request is not None and assertion.request.purpose is not Purpose.SIGN_IN:
         # the validator has refused it already; nothing that was made to try something out may ever write a user
@@ -159,6 +159,7 @@ def _run(store: Store, job: _Job, *, reference: str) -> SignIn:
             _prepare(transaction, job)
             _consume(transaction, job)
             user = transaction.find_user(job.subject, tenant=job.tenant)
+            transaction.confirm_tenant(job.tenant)
             plan = make_plan(transaction, job.candidate, user=user)
             user_id = _apply(transaction, job, plan=plan, user=user)
             attempt = _log_row(job, plan, user_id=user_id, reference=reference)

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from samljit.sql.tables import Tables
 from samljit.sql.users import HostUsers
 
 
@@ -14,27 +15,24 @@ from samljit.sql.users import HostUsers
 class Statements:
     """What one sign-in executes; parameters of the inserts are named as the columns are.
 
-    `find` gives, by `find_statement`, whom a subject is linked to. The inserts ask for no key back. `add_attempt_of_known` is `sign_in`
-    and `add_attempt` in one, which of our databases PostgreSQL alone can.
+    `find` gives, by `find_statement`, whom a subject is linked to. The inserts ask for no key back. `alone` writes one row each: of the
+    identity or its use, the session, the attempt. `together` writes those of its key in one statement, which of our databases PostgreSQL
+    alone can; its parameters are named `attempt.reference` and so on.
     """
 
     consume: sa.Insert
     find: dict[tuple[bool, bool], sa.Select[Any]]
-    sign_in: sa.Update
-    add_identity: sa.Insert
+    alone: dict[str, sa.Insert | sa.Update]
+    together: dict[frozenset[str], sa.Insert]
     add_grants: sa.Insert
-    add_attempt: sa.Insert
-    add_attempt_of_known: sa.Insert
-    add_session: sa.Insert
     find_attempt: sa.Select[Any]
     finish: sa.Update
 
 
 def make_statements(users: HostUsers) -> Statements:
     tables = users.tables
-    identity, attempt = tables.identity, tables.attempt
+    attempt = tables.attempt
     reference = attempt.c.reference == sa.bindparam("wanted")
-    sign_in = sa.update(identity).where(identity.c.id == sa.bindparam("identity_id")).values(signed_in_at=sa.bindparam("moment"))
     return Statements(
         consume=sa.insert(tables.assertion).inline(),
         find={
@@ -42,46 +40,67 @@ def make_statements(users: HostUsers) -> Statements:
             for counts in (False, True)
             for grants in (False, True)
         },
-        sign_in=sign_in,
-        add_identity=sa.insert(identity).inline(),
+        alone={
+            "sign_in": _sign_in(tables.identity),
+            "identity": sa.insert(tables.identity).inline(),
+            "session": sa.insert(tables.session).inline(),
+            "attempt": sa.insert(attempt).inline(),
+        },
+        together={
+            frozenset({"attempt", *others}): _together(tables, others)
+            for who in ("sign_in", "identity")
+            for others in ((who,), (who, "session"))
+        },
         add_grants=sa.insert(tables.role_grant).inline(),
-        add_attempt=sa.insert(attempt).inline(),
-        add_attempt_of_known=_with_sign_in(attempt, sign_in.returning(identity.c.id)),
-        add_session=sa.insert(tables.session).inline(),
         find_attempt=sa.select(attempt).where(reference),
         finish=sa.update(attempt).where(reference, attempt.c.finished_at.is_(None)).values(finished_at=sa.bindparam("moment")),
     )
 
 
-def _with_sign_in(attempt: sa.Table, sign_in: sa.UpdateBase) -> sa.Insert:
-    """An attempt's row, and the update of the identity, in one statement. Parameters of the row are named `attempt_...`: a name of a column
-    that both tables have would be taken for both."""
-    values = {column.name: sa.bindparam(f"attempt_{column.name}", type_=column.type) for column in attempt.c if not column.primary_key}
-    return sa.insert(attempt).values(values).inline().add_cte(sign_in.cte("noted"))
+def _sign_in(identity: sa.Table, prefix: str = "") -> sa.Update:
+    known = identity.c.id == sa.bindparam(f"{prefix}identity_id")
+    return sa.update(identity).where(known).values(signed_in_at=sa.bindparam(f"{prefix}moment"))
+
+
+def _together(tables: Tables, others: tuple[str, ...]) -> sa.Insert:
+    """An attempt's row and the others, in one statement. A name that several of the tables have would be taken for all of them, so each
+    parameter says whose it is."""
+
+    def add(name: str, table: sa.Table) -> sa.Insert:
+        columns = (column for column in table.c if not column.primary_key)
+        return sa.insert(table).values({column.name: sa.bindparam(f"{name}.{column.name}", type_=column.type) for column in columns})
+
+    identity, session = tables.identity, tables.session
+    made = {
+        "sign_in": _sign_in(identity, "sign_in.").returning(identity.c.id),
+        "identity": add("identity", identity).returning(identity.c.id),
+        "session": add("session", session).returning(session.c.id),
+    }
+    return add("attempt", tables.attempt).inline().add_cte(*(made[name].cte(f"its_{name}") for name in others))
 
 
 def find_statement(users: HostUsers, *, counts: bool, grants: bool) -> sa.Select[Any]:
-    """The identity of `subject_key`, its user, with `grants` a row for each role that the tenant granted, in one go.
+    """The tenant `tenant_id` as it is now, the identity of `subject_key`, its user, with `grants` a row for each role that the tenant
+    granted, in one go.
 
-    The user comes first, None where it is gone. With `counts` there is always a row: how many users are linked to the tenant `tenant_id`
-    stands in it where nobody is linked to the subject. That is counted only then, by index, and is exact whoever deletes users.
+    There is a row wherever there is such a tenant. The user comes first, None where it is gone or nobody is linked to the subject. With
+    `counts` it is said in the latter case how many users are linked to the tenant: counted only then, by index, and exact whoever
+    deletes users.
     """
     tables = users.tables
-    identity, grant, state = tables.identity, tables.role_grant, tables.tenant_state
+    identity, grant, state, tenant = tables.identity, tables.role_grant, tables.tenant_state, tables.tenant
     tenant_id: sa.BindParameter[str] = sa.bindparam("tenant_id")
     subject_key: sa.BindParameter[str] = sa.bindparam("subject_key")
     others = identity.alias("others")
     count = sa.select(sa.func.count(others.c.user_id.distinct())).where(others.c.tenant_id == tenant_id).scalar_subquery()
     columns: list[Any] = [users.model, identity.c.id.label("identity_id"), identity.c.subject_key, identity.c.tenant_id]
     columns += [identity.c.issuer, identity.c.source, identity.c.subject, identity.c.user_id.label("linked_id")]
+    columns += [tenant.c.revision, state.c.metadata_hash, state.c.claims_seen]
     columns += [sa.case((identity.c.id.is_(None), count)).label("user_count")] if counts else []
     columns += [grant.c.role.label("granted_role")] if grants else []
-    found = identity.c.subject_key == subject_key
-    query = sa.select(*columns)
-    if counts:
-        query = query.select_from(state).outerjoin(identity, found).where(state.c.id == tenant_id)
-    else:
-        query = query.select_from(identity).where(found)
+    query = sa.select(*columns).select_from(state).where(state.c.id == tenant_id)
+    query = query.outerjoin(tenant, tenant.c.tenant_id == state.c.id)
+    query = query.outerjoin(identity, sa.and_(identity.c.subject_key == subject_key, identity.c.tenant_id == state.c.id))
     query = query.outerjoin(users.model, getattr(users.model, users.key) == identity.c.user_id)
     if grants:
         query = query.outerjoin(grant, sa.and_(grant.c.user_id == identity.c.user_id, grant.c.tenant_id == identity.c.tenant_id))

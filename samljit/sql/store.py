@@ -35,7 +35,9 @@ class SqlStore:
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         with self._session() as session:
-            yield SqlTransaction(session, users=self._users, statements=self._statements)
+            transaction = SqlTransaction(session, users=self._users, statements=self._statements)
+            yield transaction
+            transaction.write_waiting()
             commit(session)
 
     @contextmanager
@@ -45,7 +47,7 @@ class SqlStore:
 
     def add_attempt(self, attempt: Attempt) -> None:
         with single_write(self._factory, self._bind) as connection:
-            connection.execute(self._statements.add_attempt, attempt_row(attempt))
+            connection.execute(self._statements.alone["attempt"], attempt_row(attempt))
 
     def find_conflict(self, values: Mapping[str, Any], *, tenant: Tenant, besides: Any = None) -> str | None:
         users = self._users

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from samljit.model import Attempt
+from samljit.model import Attempt, TenantVersion
 from samljit.sql.attempts import read_attempt
 from samljit.sql.audit import AuditAction, AuditRecord, Author, Change, read_audit, write_audit
 from samljit.sql.metadata import metadata_hash
@@ -56,16 +56,17 @@ class DraftRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TenantRow:
-    """What one look at the database tells of a tenant. What is made of its documents may be kept by all but `claims_seen`.
-
-    `revision` counts the changes of the live document; None where the tenant does not live in the database.
-    """
+    """What one look at the database tells of a tenant. What is made of its documents may be kept by all but `claims_seen`."""
 
     id: UUID
     slug: str
-    claims_seen: frozenset[str] = frozenset()
-    metadata_hash: str | None = None
-    revision: int | None = None
+    claims_seen: frozenset[str]
+    version: TenantVersion
+
+    @property
+    def lives_here(self) -> bool:
+        """Whether the tenant lives in the database, and not in the settings."""
+        return self.version.revision is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,7 +443,7 @@ def _fingerprint(value: Any) -> Any:
 
 
 def _row(row: Any) -> TenantRow:
-    return TenantRow(UUID(row.id), row.slug, frozenset(row.claims_seen), row.metadata_hash, row.revision)
+    return TenantRow(UUID(row.id), row.slug, frozenset(row.claims_seen), TenantVersion(row.revision, row.metadata_hash))
 
 
 def _stored(row: Any) -> StoredTenant:

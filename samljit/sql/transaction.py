@@ -13,14 +13,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from samljit.errors import ProvisioningRefused, Reason
-from samljit.model import Attempt, EmailHolder, ExistingUser, IdpSession, RoleSync, Subject, Tenant
+from samljit.model import Attempt, EmailHolder, ExistingUser, IdpSession, RoleSync, Subject, Tenant, TenantVersion
 from samljit.sql.attempts import attempt_row
 from samljit.sql.holders import find_holders
 from samljit.sql.idp_sessions import session_row
 from samljit.sql.statements import Statements
 from samljit.sql.tables import to_database
 from samljit.sql.users import HostUsers
-from samljit.store import Replayed
+from samljit.store import Replayed, TenantChanged
 
 
 class SqlTransaction:
@@ -32,8 +32,10 @@ class SqlTransaction:
         self._statements = statements
         self._user: Any = None  # a session forgets what nobody holds, and would ask for it again
         self._identity_id: int | None = None
-        self._noted: dict[str, Any] | None = None  # what `add_attempt` writes along
+        self._waiting: dict[str, dict[str, Any]] = {}  # rows for `write_waiting`
         self._user_count: int | None = None
+        self._tenant_row: Any = None  # what `find_user` has read of the tenant along
+        self._noted: frozenset[str] = frozenset()
         self._tables = users.tables
         self._bind = users.bind
         self._connection = session.connection(bind_arguments=users.bind)
@@ -51,8 +53,11 @@ class SqlTransaction:
         table = self._tables.tenant_state
         whose = table.c.id == str(tenant_id)
         seen = self._session.execute(sa.select(table.c.claims_seen).where(whose), bind_arguments=self._bind).scalar_one()
+        if names <= frozenset(seen):
+            raise TenantChanged("claims seen")
         query = sa.update(table).where(whose).values(claims_seen=sorted({*seen, *names}))
         self._session.execute(query, bind_arguments=self._bind)
+        self._noted = names
 
     def consume(self, *, tenant_id: UUID, assertion_hash: str, request_nonce: str | None, expires: datetime) -> None:
         values = {
@@ -69,11 +74,11 @@ class SqlTransaction:
     def find_user(self, subject: Subject, *, tenant: Tenant) -> ExistingUser | None:
         query = self._statements.find[tenant.mapping.policy.max_users is not None, _manages_roles(tenant)]
         values = {"subject_key": subject.key, "tenant_id": str(subject.tenant_id)}
-        rows = self._session.execute(query, values, bind_arguments=self._bind).unique().all()
-        if not rows or rows[0].identity_id is None:
-            self._user_count = rows[0].user_count if rows else None
+        rows = self._session.execute(query, values, bind_arguments=self._bind).unique(_granted_role).all()
+        row = self._tenant_row = rows[0] if rows else None
+        if row is None or row.identity_id is None:
+            self._user_count = getattr(row, "user_count", None)
             return None
-        row = rows[0]
         if not is_of_subject(row, subject):
             return None
         if row[0] is None:
@@ -81,6 +86,14 @@ class SqlTransaction:
         granted = frozenset(row.granted_role for row in rows if row.granted_role) if _manages_roles(tenant) else frozenset()
         self._user, self._identity_id = row[0], row.identity_id
         return self._users.read(row[0], tenant=tenant, granted=granted)
+
+    def confirm_tenant(self, tenant: Tenant) -> None:
+        row = self._tenant_row
+        if row is None:
+            raise TenantChanged("gone")
+        now = TenantVersion(row.revision, row.metadata_hash), frozenset(row.claims_seen)
+        if now != (tenant.version, tenant.claims_seen | self._noted):
+            raise TenantChanged(f"revision {row.revision}")
 
     def read_user(self, user_id: Any, *, tenant: Tenant) -> ExistingUser | None:
         user = self._session.get(self._users.model, user_id)
@@ -100,11 +113,7 @@ class SqlTransaction:
         return int(self._session.execute(query, bind_arguments=self._bind).scalar_one())
 
     def note_sign_in(self, *, now: datetime) -> None:
-        values = {"identity_id": self._identity_id, "moment": to_database(now)}
-        if self._connection.dialect.name == "postgresql":
-            self._noted = values
-        else:
-            self._connection.execute(self._statements.sign_in, values)
+        self._write("sign_in", {"identity_id": self._identity_id, "moment": to_database(now)})
 
     def create_user(
         self,
@@ -169,21 +178,39 @@ class SqlTransaction:
             "signed_in_at": to_database(signed_in_at) if signed_in_at else None,
             "found_by_email": found_by_email,
         }
-        self._connection.execute(self._statements.add_identity, row)
+        self._write("identity", row)
 
     def update_user(self, user_id: Any, values: Mapping[str, Any]) -> None:
         self._users.update(self._session, user_id, values)
 
     def add_attempt(self, attempt: Attempt) -> None:
-        row = attempt_row(attempt)
-        if self._noted is None:
-            self._connection.execute(self._statements.add_attempt, row)
-        else:
-            named = {f"attempt_{name}": value for name, value in row.items()}
-            self._connection.execute(self._statements.add_attempt_of_known, named | self._noted)
+        self._write("attempt", attempt_row(attempt))
 
     def begin_session(self, session: IdpSession) -> None:
-        self._connection.execute(self._statements.add_session, session_row(session))
+        self._write("session", session_row(session))
+
+    def _write(self, name: str, row: dict[str, Any]) -> None:
+        """Writes a row that nothing of this transaction reads again; on PostgreSQL at its end, in one statement with the others."""
+        if self._connection.dialect.name == "postgresql":
+            self._waiting[name] = row
+        else:
+            self._connection.execute(self._statements.alone[name], row)
+
+    def write_waiting(self) -> None:
+        """Writes what has waited for the end of the transaction."""
+        rows, self._waiting = self._waiting, {}
+        query = self._statements.together.get(frozenset(rows))
+        if query is not None:
+            values = {f"{name}.{column}": value for name, row in rows.items() for column, value in row.items()}
+            self._connection.execute(query, values)
+            return
+        for name, row in rows.items():
+            self._connection.execute(self._statements.alone[name], row)
+
+
+def _granted_role(row: Any) -> Any:
+    """What a row of `find_statement` has that no other has: a user class that loads more by joins makes several of each."""
+    return getattr(row, "granted_role", None)
 
 
 def _manages_roles(tenant: Tenant) -> bool:

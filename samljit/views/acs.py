@@ -21,13 +21,13 @@ from samljit.provision.sign_in import PlanRefused, SignIn, find_user_of, provisi
 from samljit.saml.gate import decode_response
 from samljit.signals import roles_changed, sign_in_refused, user_created, user_updated
 from samljit.sql.attempts import new_reference
-from samljit.store import Unavailable
+from samljit.store import TenantChanged, Unavailable
 from samljit.views.attempts import Step, browser_of, log, log_refusal, tell_host
 from samljit.views.cookies import COOKIE_NAMES, Handover, set_handover, set_refusal
 from samljit.views.expiry import warn_of_expiry
 from samljit.views.hooks import ask_host, ask_rate_limit
 from samljit.views.mounted import app_secrets, mounted
-from samljit.views.pages import page, refused_page, sign_in_step
+from samljit.views.pages import find_tenant, get_seen_tenant, page, refused_page, sign_in_step
 from samljit.views.paths import local_path
 from samljit.views.refreshing import renew
 from samljit.views.tests import answer_test, find_test
@@ -36,6 +36,7 @@ from samljit.views.words import N_
 MAX_BODY = 512 * 1024  # bytes
 MAX_RELAY_STATE = 512  # bytes; Entra's RelayState is longer than the 80 that SAML bindings 3.4.3 allows
 _MAX_FIELDS = 16
+_MOST_JUDGEMENTS = 4  # of one response: by the tenant as seen last, as it is now, with its IdP's new keys, and once more
 _REMEDIES = {
     ClaimState.OVERAGE: "In Entra: Attributes & Claims, group claim, groups assigned to the application; or filter them, or use app roles",
     ClaimState.REPLACED: "In Entra: Attributes & Claims, group claim, Emit groups as role claims, off",
@@ -65,7 +66,7 @@ class OwnCookiesOnly(Response):
         return headers
 
 
-@sign_in_step(Stage.ACS)
+@sign_in_step(Stage.ACS, get_tenant=get_seen_tenant)
 def answer(step: Step) -> Response:
     ask_rate_limit()
     form, xml = _read(step)
@@ -74,33 +75,33 @@ def answer(step: Step) -> Response:
         return answer_test(test, xml, now=step.now)
     if step.closed is not None:
         raise step.closed
-    tenant = step.tenant
-    assert tenant is not None
     try:
-        assertion = _validate(xml, step)
+        done = _sign_in(xml, step)
     except AssertionRejected as rejected:
         if rejected.reason is Reason.STATUS_NOT_SUCCESS and _was_passive(rejected, step):
-            log.info("nobody is signed in at the IdP: tenant=%s", tenant.slug)
+            log.info("nobody is signed in at the IdP: tenant=%s", step.slug)
             return _go_on(step)
         if rejected.reason is not Reason.UNSOLICITED:
             raise
         step.verified = rejected.verified
         return _refuse_at_finish(rejected, step)
-    tenant = step.tenant or tenant  # by now perhaps with other keys
-    step.verified = True
-    step.nonce = assertion.request.nonce if assertion.request else None
-    step.claim_names = tuple(assertion.claims)
-    ask_host(tenant, assertion)
-    step.stage = Stage.PROVISION
-    try:
-        done = _provision(assertion, tenant, step)
     except ProvisioningRefused as refused:
         if isinstance(refused, PlanRefused):
             step.plan, step.subject_key, step.user_id = refused.plan, refused.subject.key, refused.user_id
         if refused.reason is not Reason.REPLAYED:
             raise
-        step.user_id = find_user_of(assertion, store=mounted().store, tenant=tenant)
+        assert step.assertion is not None
+        assert step.tenant is not None
+        step.user_id = find_user_of(step.assertion, store=mounted().store, tenant=step.tenant)
         return _refuse_at_finish(refused, step)
+    return _welcome(done, form, step)
+
+
+def _welcome(done: SignIn, form: _Form, step: Step) -> Response:
+    """What follows a commit."""
+    tenant, assertion = step.tenant, step.assertion
+    assert tenant is not None
+    assert assertion is not None
     _tell_host(done, tenant)
     warn_of_expiry(tenant, now=step.now)
     if not done.plan.is_active:
@@ -125,16 +126,52 @@ def limit_body() -> None:
     request.max_form_memory_size = MAX_BODY
 
 
-def _validate(xml: bytes, step: Step) -> Assertion:
-    """The assertion; judged once more where the IdP has other keys by now than we knew of. Raises: AssertionRejected."""
-    assert step.tenant is not None
-    validator = app_secrets().validator
-    try:
-        return validator.validate(xml, tenant=step.tenant, now=step.now)
-    except AssertionRejected as rejected:
-        if not renew(rejected, step):
-            raise
-    return validator.validate(xml, tenant=step.tenant, now=step.now)
+def _sign_in(xml: bytes, step: Step) -> SignIn:
+    """What a response does, by the tenant as it is now. Raises: AssertionRejected, ProvisioningRefused, SignInRefused; Unavailable.
+
+    It is judged by the tenant that this process has seen last: the transaction tells whether that still is what the database has, and
+    so takes no look-up before it. Whatever is refused is held against a look-up; where the tenant is another by now, or its IdP has
+    other keys than we knew of, all of it is judged once more.
+    """
+    for _ in range(_MOST_JUDGEMENTS):
+        try:
+            return _judge(xml, step)
+        except AssertionRejected as rejected:
+            if not _is_another(step) and not renew(rejected, step):
+                raise
+        except ProvisioningRefused:
+            if not _is_another(step):
+                raise
+        except TenantChanged:
+            _is_another(step)
+    raise Unavailable("the tenant has changed again and again")
+
+
+def _judge(xml: bytes, step: Step) -> SignIn:
+    """Raises: AssertionRejected, ProvisioningRefused; TenantChanged, Unavailable."""
+    tenant = step.tenant
+    assert tenant is not None
+    step.stage, step.verified, step.assertion, step.nonce = Stage.ACS, False, None, None
+    step.assertion = assertion = app_secrets().validator.validate(xml, tenant=tenant, now=step.now)
+    step.verified = True
+    step.nonce = assertion.request.nonce if assertion.request else None
+    ask_host(tenant, assertion)
+    step.stage = Stage.PROVISION
+    return _provision(assertion, tenant, step)
+
+
+def _is_another(step: Step) -> bool:
+    """Whether the tenant is another by now than that of the step, which then has the new one.
+
+    Raises: SignInRefused where nobody can sign in to it any more; Unavailable.
+    """
+    before, stage = step.tenant, step.stage
+    step.stage = Stage.ACS
+    closed = find_tenant(step)
+    if closed is not None:
+        raise closed
+    step.stage = stage
+    return step.tenant is not before
 
 
 def _read(step: Step) -> tuple[_Form, bytes]:

@@ -14,7 +14,7 @@ from blinker import NamedSignal
 from flask import Request, current_app, request
 
 from samljit.errors import Reason, SamlJitError, SignInRefused
-from samljit.model import Attempt, Outcome, Plan, Stage, Tenant
+from samljit.model import Assertion, Attempt, Outcome, Plan, Stage, Tenant
 from samljit.signals import sign_in_refused
 from samljit.sql.attempts import new_reference
 from samljit.store import Unavailable, WriteConflict
@@ -42,7 +42,7 @@ class Step:
 
     `slug` is what the address names. `closed` says why nobody can sign in to its tenant, where that is so.
     `nonce` is that of the request it belongs to; `attempt` what its first step has written, where that is known already. `verified`
-    says whether anything signed stands behind it by now: without that, anybody can ask for as many refusals as they like.
+    says whether anything signed stands behind it by now, the `assertion`: without that, anybody can ask for as many refusals as they like.
     """
 
     stage: Stage
@@ -54,7 +54,7 @@ class Step:
     verified: bool = False
     user_id: Any = None
     subject_key: str | None = None
-    claim_names: tuple[str, ...] = ()
+    assertion: Assertion | None = None
     plan: Plan | None = None
     attempt: Attempt | None = None
 
@@ -97,7 +97,7 @@ def log_refusal(error: SamlJitError, step: Step) -> str:
             user_id=step.user_id,
             subject_key=step.subject_key,
             request_nonce=step.nonce,
-            claim_names=step.claim_names,
+            claim_names=tuple(step.assertion.claims) if step.assertion else (),
             decisions=step.plan.decisions if step.plan else (),
             roles=step.plan.roles if step.plan else (),
             claim_state=step.plan.claim_state if step.plan else None,

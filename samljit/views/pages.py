@@ -95,7 +95,7 @@ def sign_in_step(
             error: SamlJitError
             try:
                 step.tenant = mounted().directory.find_known(tenant)  # the log and the page name it also without a database
-                step.closed = _find_tenant(step, get_tenant)
+                step.closed = find_tenant(step, get_tenant)
                 if step.closed is not None and stage is not Stage.ACS:  # which takes the answers to tests of a closed tenant too
                     raise step.closed
                 return view(step)
@@ -114,7 +114,7 @@ def sign_in_step(
     return decorate
 
 
-def _find_tenant(step: Step, get_tenant: Callable[[str, Step], Tenant]) -> SignInRefused | None:
+def find_tenant(step: Step, get_tenant: Callable[[str, Step], Tenant] = get_tenant) -> SignInRefused | None:
     """Puts the tenant into the step; why nobody can sign in to it, None where people can. Raises: SignInRefused (tenant_unknown)."""
     try:
         step.tenant = get_tenant(step.slug, step)
@@ -124,12 +124,25 @@ def _find_tenant(step: Step, get_tenant: Callable[[str, Step], Tenant]) -> SignI
         return refused
     if step.stage in (Stage.LOGIN, Stage.ACS):
         connect(step)
-    tenant = step.tenant
+    return why_closed(step.tenant, step)
+
+
+def why_closed(tenant: Tenant, step: Step) -> SignInRefused | None:
+    """Why nobody can sign in to this tenant; None where people can."""
     if not tenant.enabled:
         return SignInRefused(Reason.TENANT_DISABLED)
     if tenant.idp is None or not tenant.idp.is_usable(step.now):
         return SignInRefused(Reason.TENANT_NOT_CONNECTED)
     return None
+
+
+def get_seen_tenant(slug: str, step: Step) -> Tenant:
+    """The tenant as this process has seen it last, where people can sign in to it, else as it is now.
+
+    Only for what then holds its `version` against the database, in the transaction that it is about. Raises: as `get_tenant`.
+    """
+    seen = mounted().directory.find_seen(slug)
+    return seen if seen is not None and why_closed(seen, step) is None else get_tenant(slug, step)
 
 
 def _nonce_of(rejected: AssertionRejected, step: Step) -> str | None:
