@@ -19,7 +19,7 @@ from typing import Any
 from samljit.errors import Problem, Reason, SignInRefused
 from samljit.mapping.mail import domain_key
 from samljit.mapping.problems import path_to
-from samljit.model import Attempt, Tenant, Transform, UserShape
+from samljit.model import HandedOver, Tenant, Transform, UserShape
 from samljit.settings.document import SLUG_PATTERN
 from samljit.settings.read import Settings
 from samljit.settings.stored import normal_document
@@ -69,8 +69,8 @@ class Directory:
             raise SignInRefused(Reason.TENANT_UNKNOWN)
         return self._get(row, now=now)
 
-    def get_with_attempt(self, slug: str, *, reference: str, now: datetime) -> tuple[Tenant, Attempt | None]:
-        """The same, and with it the tenant's attempt of this reference, None where there is none: one statement for both."""
+    def get_with_attempt(self, slug: str, *, reference: str, now: datetime) -> tuple[Tenant, HandedOver | None]:
+        """The same, and with it what the tenant's attempt of this reference has handed over, None where there is none: one statement."""
         row, attempt = self.rows.find_with_attempt(slug, reference) if _SLUG.fullmatch(slug) else (None, None)
         if row is None or not (slug in self.of_settings or row.lives_here):
             return self.get(slug, now=now), None

@@ -125,7 +125,7 @@ def test_a_creation_takes_so_many_statements_and_one_commit(url: str, tmp_path: 
     close(host)
 
 
-def test_the_second_step_takes_two_statements_beside_the_load_of_the_user(url: str, tmp_path: Path) -> None:
+def test_the_second_step_takes_one_statement_beside_the_load_of_the_user(url: str, tmp_path: Path) -> None:
     host = host_of(url, tmp_path, EVERYTHING)
     browser = Browser({ORIGIN: host.app}, follows_refresh=False)
     response = host.entra.respond(host.entra.read_request(browser.get(LOGIN).url), ADELE, now=datetime.now(UTC))
@@ -134,7 +134,8 @@ def test_the_second_step_takes_two_statements_beside_the_load_of_the_user(url: s
         assert browser.follow_refresh().text == "user 1"
     ours = [statement.partition(" ")[0] for statement, _ in seen.statements if "samljit_" in statement]
     others = [statement for statement, _ in seen.statements if "samljit_" not in statement]
-    assert (ours, seen.commits) == (["SELECT", "UPDATE"], 1)
+    returns = host.engine.dialect.update_returning  # where an UPDATE gives nothing back, it is asked before
+    assert (ours, seen.commits) == (["UPDATE"] if returns else ["SELECT", "UPDATE"], 1)
     assert len(others) == 2  # the user, by samljit in the host's session, and by Flask-Login for the page that is gone on to
     close(host)
 

@@ -16,7 +16,7 @@ from samljit.directory import Directory
 from samljit.errors import Reason, SignInRefused
 from samljit.sql.audit import AuditAction, Author
 from samljit.sql.tenants import DomainTaken, DraftRefused, SlugTaken, StaleEdit
-from samljit.testing import FakeEntra, Form, sign_in
+from samljit.testing import Browser, FakeEntra, Form, sign_in
 from samljit.testing.keys import signing_key
 from tests.conftest import Mount
 from tests.host import ADELE, FIELDS, ORIGIN, Host, make_user_model
@@ -99,6 +99,21 @@ def test_a_change_of_a_tenant_holds_for_a_sign_in_that_has_begun_before_it(
     assert (page.status, attempt.reason) == ends, page.text
     assert [user["last_name"] for user in any_host.users()] == ([] if ends[1] else [None if "mapping" in change else "Vance"])
     assert any_host.count("samljit_assertion") == any_host.count("samljit_identity") == len(any_host.users())
+
+
+def test_a_tenant_that_is_disabled_between_the_two_steps_signs_nobody_in_until_it_is_enabled_again(any_host: Host) -> None:
+    rows, entra = directory_of(any_host).rows, FakeEntra()
+    stored = rows.add("fabrikam", document(entra), author=AUTHOR)
+    browser = Browser({ORIGIN: any_host.app}, follows_refresh=False)
+    response = entra.respond(entra.read_request(browser.get(LOGIN).url), ADELE, now=datetime.now(UTC))
+    page = browser.submit(Form(f"{ORIGIN}/saml/fabrikam/acs", fields=tuple(response.form.items())), by_script=True)
+    stored = rows.change(stored, {"enabled": False}, author=AUTHOR, action=AuditAction.TENANT_DISABLED)
+    assert browser.get(page.refresh_url or "").status == 403
+    assert any_host.reasons() == [Reason.TENANT_DISABLED]
+    assert not any(row.finished_at for row in any_host.rows("samljit_attempt"))
+    rows.change(stored, {"enabled": True}, author=AUTHOR, action=AuditAction.TENANT_CHANGED)
+    assert browser.get(page.refresh_url or "").text == "user 1"
+    assert [row.reason for row in any_host.rows("samljit_attempt") if row.finished_at] == [None]
 
 
 def test_a_tenant_that_is_let_in_again_is_let_in_by_a_worker_that_knew_it_as_disabled(any_host: Host) -> None:

@@ -199,3 +199,16 @@ class Attempt:
     session_ends_at: datetime | None = None
     times: int = 1
     finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """What the first step of a sign-in leaves for the second: as much of the attempt as that needs."""
+
+    reference: str
+    tenant_id: UUID | None
+    outcome: Outcome
+    reason: Reason | None
+    user_id: Any
+    request_nonce: str | None
+    session_ends_at: datetime | None

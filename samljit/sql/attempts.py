@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from samljit.errors import Reason
-from samljit.model import Attempt, ClaimState, Outcome, Stage
+from samljit.model import Attempt, ClaimState, HandedOver, Outcome, Stage
 from samljit.sql.decisions import read_decision, read_role, write_decision, write_role
 from samljit.sql.tables import from_database, to_database
 
@@ -42,6 +42,22 @@ def read_attempt(row: Any) -> Attempt:
         browser=row.browser,
         times=row.times,
         finished_at=from_database(row.finished_at) if row.finished_at else None,
+        session_ends_at=from_database(row.session_ends_at) if row.session_ends_at else None,
+    )
+
+
+# by which columns the second step goes
+HANDED_OVER = ("reference", "tenant_id", "outcome", "reason", "user_id", "request_nonce", "session_ends_at")
+
+
+def read_handed_over(row: Any) -> HandedOver:
+    return HandedOver(
+        reference=row.reference,
+        tenant_id=UUID(row.tenant_id),
+        outcome=Outcome(row.outcome),
+        reason=Reason(row.reason) if row.reason else None,
+        user_id=row.user_id,
+        request_nonce=row.request_nonce,
         session_ends_at=from_database(row.session_ends_at) if row.session_ends_at else None,
     )
 

@@ -72,11 +72,17 @@ def single_query(factory: Callable[[], Session], bind: Mapping[str, Any]) -> Ite
 @contextmanager
 def single_write(factory: Callable[[], Session], bind: Mapping[str, Any]) -> Iterator[Connection]:
     """A connection for one write that is a transaction by itself, and is committed when this is left without an exception."""
-    with open_session(factory) as session:
-        connection = _connect_alone(session, bind)
+    with open_session(factory) as session, write_alone(session, bind) as connection:
         yield connection
-        if connection.get_execution_options().get("isolation_level") != _ALONE:
-            session.commit()
+
+
+@contextmanager
+def write_alone(session: Session, bind: Mapping[str, Any]) -> Iterator[Connection]:
+    """The same in a session that is there."""
+    connection = _connect_alone(session, bind)
+    yield connection
+    if connection.get_execution_options().get("isolation_level") != _ALONE:
+        session.commit()
 
 
 _ALONE = "AUTOCOMMIT"

@@ -7,6 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from samljit.model import Outcome
+from samljit.sql.attempts import HANDED_OVER
 from samljit.sql.tables import Tables
 from samljit.sql.users import HostUsers
 
@@ -17,7 +19,8 @@ class Statements:
 
     `find` gives, by `find_statement`, whom a subject is linked to. The inserts ask for no key back. `alone` writes one row each: of the
     identity or its use, the session, the attempt. `together` writes those of its key in one statement, which of our databases PostgreSQL
-    alone can; its parameters are named `attempt.reference` and so on.
+    alone can; its parameters are named `attempt.reference` and so on. `take` is `finish` for the sign-in of one request and an unchanged
+    tenant, and gives back what the second step needs to know.
     """
 
     consume: sa.Insert
@@ -26,13 +29,17 @@ class Statements:
     together: dict[frozenset[str], sa.Insert]
     add_grants: sa.Insert
     find_attempt: sa.Select[Any]
+    find_handed_over: sa.Select[Any]
     finish: sa.Update
+    take: sa.UpdateBase
 
 
 def make_statements(users: HostUsers) -> Statements:
     tables = users.tables
     attempt = tables.attempt
     reference = attempt.c.reference == sa.bindparam("wanted")
+    finish = sa.update(attempt).where(reference, attempt.c.finished_at.is_(None)).values(finished_at=sa.bindparam("moment"))
+    handed_over = [attempt.c[name] for name in HANDED_OVER]
     return Statements(
         consume=sa.insert(tables.assertion).inline(),
         find={
@@ -53,7 +60,26 @@ def make_statements(users: HostUsers) -> Statements:
         },
         add_grants=sa.insert(tables.role_grant).inline(),
         find_attempt=sa.select(attempt).where(reference),
-        finish=sa.update(attempt).where(reference, attempt.c.finished_at.is_(None)).values(finished_at=sa.bindparam("moment")),
+        find_handed_over=sa.select(*handed_over).where(reference),
+        finish=finish,
+        take=finish.where(*_is_good_to_take(tables)).returning(*handed_over),
+    )
+
+
+def _is_good_to_take(tables: Tables) -> tuple[sa.ColumnElement[bool], ...]:
+    """That an attempt has signed somebody in, for this tenant as it is known and for this request."""
+    attempt, state, tenant = tables.attempt, tables.tenant_state, tables.tenant
+    is_unchanged = (
+        tenant.c.revision.is_not_distinct_from(sa.bindparam("revision")),
+        state.c.metadata_hash.is_not_distinct_from(sa.bindparam("metadata_hash")),
+    )
+    place = state.outerjoin(tenant, tenant.c.tenant_id == state.c.id)
+    return (
+        attempt.c.tenant_id == sa.bindparam("tenant"),
+        attempt.c.request_nonce == sa.bindparam("nonce"),
+        attempt.c.outcome != Outcome.REFUSE.value,
+        attempt.c.user_id.is_not(None),
+        sa.exists().select_from(place).where(state.c.id == attempt.c.tenant_id, *is_unchanged),
     )
 
 

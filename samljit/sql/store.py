@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from samljit.model import Attempt, ExistingUser, Subject, Tenant
-from samljit.sql.attempts import attempt_row, read_attempt
-from samljit.sql.sessions import commit, open_session, single_query, single_write
+from samljit.model import Attempt, ExistingUser, HandedOver, Subject, Tenant
+from samljit.sql.attempts import attempt_row, read_attempt, read_handed_over
+from samljit.sql.sessions import commit, open_session, single_query, single_write, write_alone
 from samljit.sql.statements import make_statements
 from samljit.sql.tables import to_database
 from samljit.sql.transaction import SqlTransaction, is_of_subject
@@ -84,6 +85,24 @@ class SqlStore:
         with single_query(self._factory, self._bind) as connection:
             row = connection.execute(self._statements.find_attempt, {"wanted": reference}).first()
         return None if row is None else read_attempt(row)
+
+    def find_handed_over(self, reference: str) -> HandedOver | None:
+        """As much of such a row as the second step of a sign-in needs."""
+        with single_query(self._factory, self._bind) as connection:
+            row = connection.execute(self._statements.find_handed_over, {"wanted": reference}).first()
+        return None if row is None else read_handed_over(row)
+
+    def take_attempt(self, reference: str, *, tenant: Tenant, nonce: str, now: datetime) -> HandedOver | None:
+        """Uses the hand-over of a sign-in, once, where all is as it should be: it is of this request, and the tenant has not changed since
+        it was looked up. None where anything is not, which then is for the caller to find out; and on MariaDB and MySQL, whose UPDATE
+        gives nothing back."""
+        with open_session(self._factory) as session:
+            if not session.get_bind(**self._bind).dialect.update_returning:
+                return None
+            values = {"wanted": reference, "moment": to_database(now), "tenant": str(tenant.id), "nonce": nonce}
+            with write_alone(session, self._bind) as connection:
+                row = connection.execute(self._statements.take, values | asdict(tenant.version)).first()
+        return None if row is None else read_handed_over(row)
 
     def finish_attempt(self, reference: str, *, now: datetime) -> bool:
         """Uses a hand-over, once: whether this call was the one."""

@@ -16,8 +16,8 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from samljit.model import Attempt, TenantVersion
-from samljit.sql.attempts import read_attempt
+from samljit.model import HandedOver, TenantVersion
+from samljit.sql.attempts import HANDED_OVER, read_handed_over
 from samljit.sql.audit import AuditAction, AuditRecord, Author, Change, read_audit, write_audit
 from samljit.sql.metadata import metadata_hash
 from samljit.sql.sessions import open_session, single_query
@@ -131,8 +131,7 @@ class SqlTenants:
         self._by_slug = self._rows.where(state.c.slug == sa.bindparam("wanted"))
         attempt = users.tables.attempt
         theirs = sa.and_(attempt.c.tenant_id == state.c.id, attempt.c.reference == sa.bindparam("wanted_reference"))
-        columns = [column for column in attempt.c if column.name != "id"]
-        self._with_attempt = self._by_slug.add_columns(*columns).outerjoin(attempt, theirs)
+        self._with_attempt = self._by_slug.add_columns(*(attempt.c[name] for name in HANDED_OVER)).outerjoin(attempt, theirs)
         self._stored = sa.select(tenant, state.c.slug).join(state, state.c.id == tenant.c.tenant_id)
 
     # --- looking ------------------------------------------------------------------------------------------------------
@@ -143,12 +142,12 @@ class SqlTenants:
         # MariaDB compares text without case: what was asked for is compared once more
         return None if row is None or row.slug != slug else _row(row)
 
-    def find_with_attempt(self, slug: str, reference: str) -> tuple[TenantRow | None, Attempt | None]:
-        """The same, and with it the tenant's attempt of this reference, in one statement."""
+    def find_with_attempt(self, slug: str, reference: str) -> tuple[TenantRow | None, HandedOver | None]:
+        """The same, and with it what the tenant's attempt of this reference has handed over, in one statement."""
         row = self._first(self._with_attempt, wanted=slug, wanted_reference=reference)
         if row is None or row.slug != slug:
             return None, None
-        return _row(row), read_attempt(row) if row.reference == reference else None
+        return _row(row), read_handed_over(row) if row.reference == reference else None
 
     def get_or_make(self, slug: str, *, now: datetime) -> TenantRow:
         """The row of a tenant of the settings, made when first asked for."""

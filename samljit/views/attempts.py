@@ -14,7 +14,7 @@ from blinker import NamedSignal
 from flask import Request, current_app, request
 
 from samljit.errors import Reason, SamlJitError, SignInRefused
-from samljit.model import Assertion, Attempt, Outcome, Plan, Stage, Tenant
+from samljit.model import Assertion, Attempt, HandedOver, Outcome, Plan, Stage, Tenant
 from samljit.signals import sign_in_refused
 from samljit.sql.attempts import new_reference
 from samljit.store import Unavailable, WriteConflict
@@ -41,8 +41,9 @@ class Step:
     """One request of a sign-in while it is being answered: what is known so far about whose it is.
 
     `slug` is what the address names. `closed` says why nobody can sign in to its tenant, where that is so.
-    `nonce` is that of the request it belongs to; `attempt` what its first step has written, where that is known already. `verified`
-    says whether anything signed stands behind it by now, the `assertion`: without that, anybody can ask for as many refusals as they like.
+    `nonce` is that of the request it belongs to; `attempt` what its first step has handed over, where that is known already, and
+    `is_taken` whether that is used up by now. `verified` says whether anything signed stands behind it, the `assertion`: without that,
+    anybody can ask for as many refusals as they like.
     """
 
     stage: Stage
@@ -56,7 +57,8 @@ class Step:
     subject_key: str | None = None
     assertion: Assertion | None = None
     plan: Plan | None = None
-    attempt: Attempt | None = None
+    attempt: HandedOver | None = None
+    is_taken: bool = False
 
 
 class RefusalCounts:

@@ -10,7 +10,7 @@ from flask_login import current_user, login_user
 from itsdangerous import BadSignature
 
 from samljit.errors import Reason, SignInRefused
-from samljit.model import Attempt, Outcome, Stage, Tenant
+from samljit.model import HandedOver, Outcome, Stage, Tenant
 from samljit.signals import signed_in
 from samljit.views.attempts import Step, log, tell_host
 from samljit.views.cookies import (
@@ -26,9 +26,9 @@ from samljit.views.cookies import (
     was_restarted,
 )
 from samljit.views.mounted import app_secrets, mounted
-from samljit.views.pages import get_tenant, page, refused_page, sign_in_step
+from samljit.views.pages import get_tenant, page, refused_page, sign_in_step, why_closed
 from samljit.views.paths import HOME
-from samljit.views.sessions import SESSION_KEY, renew_session
+from samljit.views.sessions import SESSION_KEY, is_somebody_here, renew_session
 
 _QUESTION_SECONDS = 600
 
@@ -39,8 +39,24 @@ def _get_tenant(slug: str, step: Step) -> Tenant:
     handover = find_handover(request, request.args.get("n", ""), mount=mount, secrets=app_secrets())
     if handover is None:
         return get_tenant(slug, step)
-    tenant, step.attempt = mount.directory.get_with_attempt(slug, reference=handover.reference, now=step.now)
+    tenant = _take(handover, step)
+    if tenant is None:
+        tenant, step.attempt = mount.directory.get_with_attempt(slug, reference=handover.reference, now=step.now)
     return tenant
+
+
+def _take(handover: Handover, step: Step) -> Tenant | None:
+    """Uses the hand-over up in the statement that reads it, and gives the tenant. None, and nothing is used, where anything might stand
+    against that: what `finish` asks then, and in which order, is the rule; what is asked here, and by the statement, says it holds."""
+    mount, tenant = mounted(), mounted().directory.find_seen(step.slug)
+    pending = find_pending(request, handover.nonce, mount=mount, secrets=app_secrets())
+    if tenant is None or pending is None or not (tenant.id == handover.tenant_id == pending.tenant_id):
+        return None
+    if request.method != "GET" or why_closed(tenant, step) is not None or is_somebody_here() or current_user.is_authenticated:
+        return None
+    step.attempt = mount.store.take_attempt(handover.reference, tenant=tenant, nonce=pending.nonce, now=step.now)
+    step.is_taken = step.attempt is not None
+    return tenant if step.is_taken else None
 
 
 @sign_in_step(Stage.FINISH, get_tenant=_get_tenant)
@@ -62,7 +78,7 @@ def finish(step: Step) -> Response:
             return _go_back_quietly(pending)
         return _without_handover(pending)
     found = step.attempt
-    attempt = found if found is not None and found.reference == handover.reference else mount.store.find_attempt(handover.reference)
+    attempt = found if found is not None and found.reference == handover.reference else mount.store.find_handed_over(handover.reference)
     if attempt is None or attempt.tenant_id != tenant.id:
         raise SignInRefused(Reason.BROWSER_MISMATCH, "no such attempt")
     step.verified = True
@@ -76,7 +92,7 @@ def finish(step: Step) -> Response:
     return _sign_in(attempt, step, nonce=nonce, next_path=next_path)
 
 
-def _where_to(attempt: Attempt, handover: Handover, *, tenant: Tenant, pending: Pending | None) -> str:
+def _where_to(attempt: HandedOver, handover: Handover, *, tenant: Tenant, pending: Pending | None) -> str:
     """Where the sign-in goes, once it is sure that the browser that finishes is the browser that began.
 
     Without that, anybody could sign a victim in as themselves (trust: 21). A sign-in that the IdP has started began in no browser of
@@ -107,7 +123,7 @@ def _without_handover(pending: Pending | None) -> Response:
     raise SignInRefused(Reason.BROWSER_MISMATCH, "no hand-over in this browser")
 
 
-def _judge_refusal(attempt: Attempt, step: Step, *, nonce: str, pending: Pending | None) -> Response:
+def _judge_refusal(attempt: HandedOver, step: Step, *, nonce: str, pending: Pending | None) -> Response:
     """What the ACS refused and left to us: see `acs._refuse_at_finish`."""
     mount, tenant = mounted(), step.tenant
     assert tenant is not None
@@ -128,7 +144,7 @@ def _is_signed_in(user_id: Any) -> bool:
     return bool(current_user.is_authenticated) and mounted().user_id_of(current_user) == user_id
 
 
-def _load_user(attempt: Attempt) -> Any:
+def _load_user(attempt: HandedOver) -> Any:
     """The user, afresh, in the host's own session. Raises: SignInRefused (user_gone)."""
     user = mounted().load_user(attempt.user_id)
     if user is None:
@@ -161,10 +177,10 @@ def _read_answer(nonce: str) -> Handover | None:
     return Handover(reference, UUID(tenant_id), asked_nonce, next_path)
 
 
-def _sign_in(attempt: Attempt, step: Step, *, nonce: str, next_path: str) -> Response:
+def _sign_in(attempt: HandedOver, step: Step, *, nonce: str, next_path: str) -> Response:
     mount, tenant = mounted(), step.tenant
     assert tenant is not None
-    if not mount.store.finish_attempt(attempt.reference, now=step.now):
+    if not (step.is_taken or mount.store.finish_attempt(attempt.reference, now=step.now)):
         if _is_signed_in(attempt.user_id):
             return _go(next_path)
         raise SignInRefused(Reason.HANDOVER_USED)
