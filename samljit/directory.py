@@ -17,12 +17,15 @@ from threading import Lock
 from typing import Any
 
 from samljit.errors import Problem, Reason, SignInRefused
+from samljit.mapping.document import merge_documents
 from samljit.mapping.mail import domain_key
 from samljit.mapping.problems import path_to
+from samljit.mapping.roles import find_new_grants
 from samljit.model import HandedOver, Tenant, Transform, UserShape
 from samljit.settings.document import SLUG_PATTERN
 from samljit.settings.read import Settings
 from samljit.settings.stored import normal_document
+from samljit.settings.written import object_of
 from samljit.sql.tenants import SqlTenants, StoredTenant, TenantRow, patched
 from samljit.tenants import Fetched, build_stored_tenant, outline_tenant, with_fetched
 
@@ -164,18 +167,28 @@ class Directory:
     ) -> tuple[Tenant | None, list[Problem]]:
         """The tenant as it would be with its draft made live, or another `draft`, to be tried and never signed in with.
 
-        With it all that is wrong with that; None where it cannot be used. Raises: store.Unavailable.
+        With it all that is wrong with that; None where it cannot be used. A draft is written by an admin of the tenant: roles that whoever
+        runs the app has not listed as grantable it hands out only as what is live does. Raises: store.Unavailable.
         """
         document = stored.drafted if draft is None else patched(stored.live, draft)
         tenant, problems = self.check_stored(stored.slug, document, now=now)
+        unlisted = self._find_unlisted_roles(document, live=stored.live)
         row = self.rows.find(stored.slug)
-        if tenant is None or row is None:
-            return None, problems
+        if tenant is None or row is None or unlisted:
+            return None, [*problems, *unlisted]
         if stored.draft_metadata is not None and stored.draft_metadata[1] == tenant.metadata_source:
             tenant = with_fetched(tenant, Fetched(*stored.draft_metadata), base_url=self._settings.base_url, now=now)
         else:
             tenant = self._connected(tenant, row, now=now)
         return replace(tenant, id=stored.id, claims_seen=row.claims_seen), problems
+
+    def _find_unlisted_roles(self, document: Mapping[str, Any], *, live: Mapping[str, Any]) -> list[Problem]:
+        """The roles that a draft would hand out anew where no list of grantable ones is given. With one, the mapping is held to it."""
+        if self._shape.grantable_roles is not None:
+            return []
+        usual = self._settings.mapping
+        drafted, now = (merge_documents(usual, object_of(one, "mapping")) for one in (document, live))
+        return find_new_grants(drafted, known=(usual, now), path="$.mapping")
 
     def _find_owner(self, domain: str) -> str | None:
         of_settings = (slug for slug, tenant in self.of_settings.items() if domain in tenant.domains)

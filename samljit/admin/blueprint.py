@@ -6,7 +6,9 @@ from typing import Any
 
 from flask import Blueprint, request
 
+from samljit.admin.accounts import accounts
 from samljit.admin.certificates import certificates, certificates_refresh
+from samljit.admin.claims import claims, claims_field
 from samljit.admin.connecting import setup, setup_check
 from samljit.admin.domains import domains
 from samljit.admin.drafts import draft, draft_drop, draft_go_live
@@ -30,6 +32,9 @@ _ROUTES = (
     ("/certificates/refresh", certificates_refresh, ["GET", "POST"]),
     ("/domains", domains, ["GET", "POST"]),
     ("/history", history, ["GET"]),
+    ("/claims", claims, ["GET", "POST"]),
+    ("/claims/field", claims_field, ["GET", "POST"]),
+    ("/accounts", accounts, ["GET", "POST"]),
     ("/rules", rules, ["GET", "POST"]),
     ("/rules/apply", rules_apply, ["GET", "POST"]),
     ("/rules/undo", rules_undo, ["GET", "POST"]),

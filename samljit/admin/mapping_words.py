@@ -33,7 +33,7 @@ _WITH_VALUE = {
     "type": N_("as %(value)s"),
     "default": N_("“%(value)s” for a new user when nothing comes"),
 }
-_STEPS = {
+STEPS = {
     "lowercase": N_("in lower case"),
     "localpart": N_("the part before the @"),
     "domain": N_("the part after the @"),
@@ -98,7 +98,7 @@ def _told_key(key: str, value: Any) -> Iterator[str]:
 
 def _told_step(step: Any) -> str:
     if isinstance(step, str):
-        return gettext(_STEPS[step]) if step in _STEPS else _short(step)
+        return gettext(STEPS[step]) if step in STEPS else _short(step)
     if isinstance(step, Mapping) and isinstance(step.get("split"), str):
         return gettext(_CUT, value=step["split"])
     if isinstance(step, Mapping) and isinstance(step.get("map"), Mapping):

@@ -40,6 +40,8 @@ GROUPS = (
     Group(
         N_("People"),
         (
+            Section("claims", N_("Claims")),
+            Section("accounts", N_("Accounts and roles")),
             Section("rules", N_("Sign-in rules")),
         ),
     ),

@@ -79,7 +79,7 @@ class Visit:
         name = f"{email} (user {self.user.get_id()})" if email else f"user {self.user.get_id()}"
         return Author(printable(name, longest=_LONGEST_AUTHOR)[:_LONGEST_AUTHOR], self.now)
 
-    def url(self, name: str, **values: Any) -> str:
+    def url(self, name: str, /, **values: Any) -> str:
         """The address of another admin page of this tenant, by the name of its view."""
         return url_for(f"samljit.admin.{name}", tenant=self.tenant.slug, **values)
 

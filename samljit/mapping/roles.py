@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
 
 from samljit.errors import Problem
 from samljit.mapping.aliases import ALIASES, claim_name
@@ -40,6 +43,34 @@ def compile_roles(
         on_overage=document.on_overage,
     )
     return rules, problems
+
+
+def find_new_grants(document: Mapping[str, Any], *, known: tuple[Mapping[str, Any], ...], path: str) -> list[Problem]:
+    """The roles that a mapping document gives for values for which none of the `known` documents gives them; `path` is its own.
+
+    For those who may take roles away and not hand any out. Of a document that is out of shape nothing is found.
+    """
+    allowed = {(value, role) for one in known for value, role, _ in _grants(one)}
+    message = "Nobody has said that this role may be granted from here."
+    hint = "Whoever runs the app lists such roles in guards.grantable_roles."
+    return [
+        Problem(path_to(path, "roles", *place), "role_not_grantable", message, hint)
+        for value, role, place in _grants(document)
+        if (value, role) not in allowed
+    ]
+
+
+def _grants(document: Mapping[str, Any]) -> Iterator[tuple[str | None, str, tuple[str | int, ...]]]:
+    """Each value with a role that it gives, and where that stands; the value is None for a default."""
+    try:
+        roles = RolesDocument.model_validate(document.get("roles") or {})
+    except ValidationError:
+        return
+    for index, role in enumerate(roles.default):
+        yield None, role, ("default", index)
+    for value, given in roles.map.items():
+        for index, role in enumerate(given):
+            yield value_key(value), role, ("map", value, index)
 
 
 def _names(source: str | list[str] | None, aliases: Mapping[str, str]) -> tuple[str, ...]:
