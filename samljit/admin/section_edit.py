@@ -91,12 +91,12 @@ def policy_edit_of(section: Any) -> PolicyEdit:
 
 
 def sent_policy() -> PolicyEdit:
-    rows = sent_rows("require")
+    rows = (RequireRow(_sent_text(f"require-{row}"), _sent_text(f"any_of-{row}")) for row in sent_rows("require"))
     return PolicyEdit(
         create_users=sent("create_users") != "no",
         update_users=sent("update_users") != "no",
         allowed_domains="\n".join(line.removeprefix("@") for line in sent_lines("allowed_domains")),
-        require=tuple(RequireRow(_sent_text(f"require-{row}"), _sent_text(f"any_of-{row}")) for row in rows),
+        require=tuple(row for row in rows if row.claims or row.values),
         guests=sent("guests") or Guests.ALLOW,
         new_user_state=sent("new_user_state") or UserState.ACTIVE,
         max_users=sent("max_users").strip(),
@@ -116,13 +116,12 @@ def policy_of(edit: PolicyEdit, *, old: Any) -> Any:
 
 
 def _wanted_policy(edit: PolicyEdit) -> dict[str, Any]:
-    rows = [row for row in edit.require if row.claims or row.values]
     number = edit.max_users
     return {
         "create_users": edit.create_users,
         "update_users": edit.update_users,
         "allowed_domains": edit.allowed_domains.splitlines() or None,
-        "require": [{"source": _source(row.claims.splitlines()), "any_of": row.values.splitlines()} for row in rows],
+        "require": [{"source": _source(row.claims.splitlines()), "any_of": row.values.splitlines()} for row in edit.require],
         "guests": edit.guests,
         "new_user_state": edit.new_user_state,
         "max_users": (int(number) if _NUMBER.fullmatch(number) else number) if number else None,
