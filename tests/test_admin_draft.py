@@ -134,7 +134,7 @@ def test_every_rule_of_the_mapping_is_told_in_words(host: Host, browser: Browser
     assert found["Newcomers are looked for among the users"][1] == "refused where a user has the same e-mail"
     assert found["g1 (Berlin)"] == (NOTHING, "editor")
     assert found["Roles of everybody else"] == (NOTHING, "viewer")
-    assert found["Guests of the directory"] == (NOTHING, "refused")
+    assert found["Guests of the directory"] == ("let in", "refused")
     assert found["Only who has one of these values"] == (NOTHING, "groups: g1")
     assert found["Fields are written"] == ("at every sign-in", "only when the user is made")
 
@@ -442,3 +442,8 @@ def test_the_overview_leads_to_a_draft_that_has_passed_its_test(host: Host, brow
     save(host, MAPPING)
     pass_test(host)
     assert 'href="/saml/admin/fabrikam/draft">Go live' in browser.get(f"{BASE}/fabrikam/").text
+
+
+def test_a_policy_that_begins_changes_only_what_it_says_otherwise(host: Host, browser: Browser) -> None:
+    save(host, {"mapping": {"fields": FIELDS, "policy": {"guests": "deny"}}})
+    assert differences(browser.get(DRAFT)) == {"Guests of the directory": ("let in", "refused")}

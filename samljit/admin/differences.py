@@ -90,7 +90,7 @@ def find_differences(visit: Visit) -> list[Part]:
         (N_("How people are known"), _identity(before, after, usual=usual)),
         (N_("Fields"), _fields(before, after)),
         (N_("Roles"), _roles(_section(before, "roles"), _section(after, "roles"))),
-        (N_("Who is let in"), _table(_POLICY, _section(before, "policy"), _section(after, "policy"))),
+        (N_("Who is let in"), _policy(_section(before, "policy"), _section(after, "policy"))),
         (N_("Everything else"), _others(visit, before, after)),
     )
     return [Part(gettext(title), lines) for title, found in parts if (lines := tuple(found))]
@@ -139,7 +139,9 @@ def _fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Dif
 
 
 def _roles(was: Mapping[str, Any], will: Mapping[str, Any]) -> Iterator[Difference]:
-    yield from _table(_ROLES, was, will)
+    for key, (name, usual) in _ROLES.items():  # without the section, nothing of it holds
+        yield from _line(gettext(name), *(_told(key, one.get(key, usual if one else None)) for one in (was, will)))
+    yield from _rest(was, will, known={*_ROLES, "map", "notes"})
     old, new = _section(was, "map"), _section(will, "map")
     notes = {**_section(was, "notes"), **_section(will, "notes")}
     for value in {**old, **new}:
@@ -151,10 +153,10 @@ def _roles(was: Mapping[str, Any], will: Mapping[str, Any]) -> Iterator[Differen
         yield from _line(gettext(N_("Note on %(value)s"), value=value), told_value(old.get(value)), told_value(new.get(value)))
 
 
-def _table(names: Mapping[str, tuple[str, Any]], was: Mapping[str, Any], will: Mapping[str, Any]) -> Iterator[Difference]:
-    for key, (name, usual) in names.items():
-        yield from _line(gettext(name), *(_told(key, one.get(key, usual if one else None)) for one in (was, will)))
-    yield from _rest(was, will, known={*names, "map", "notes"})
+def _policy(was: Mapping[str, Any], will: Mapping[str, Any]) -> Iterator[Difference]:
+    for key, (name, usual) in _POLICY.items():  # what goes without saying holds without the section too
+        yield from _line(gettext(name), *(_told(key, one.get(key, usual)) for one in (was, will)))
+    yield from _rest(was, will, known=set(_POLICY))
 
 
 def _others(visit: Visit, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
