@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
 from pathlib import Path
@@ -107,6 +107,7 @@ def _ours(asked: str | None) -> str:
     return next((match for tag, quality in accepted if quality > 0 and (match := _match(tag))), SOURCE)
 
 
+@lru_cache(maxsize=1000)
 def _match(tag: str) -> str | None:
     ours = {name.lower(): name for name in (SOURCE, *catalogues())}
     return ours.get(tag.lower()) or ours.get(tag.lower().partition("-")[0])
