@@ -69,17 +69,17 @@ def make_statements(users: HostUsers) -> Statements:
 def _is_good_to_take(tables: Tables) -> tuple[sa.ColumnElement[bool], ...]:
     """That an attempt has signed somebody in, for this tenant as it is known and for this request."""
     attempt, state, tenant = tables.attempt, tables.tenant_state, tables.tenant
-    is_unchanged = (
-        tenant.c.revision.is_not_distinct_from(sa.bindparam("revision")),
-        state.c.metadata_hash.is_not_distinct_from(sa.bindparam("metadata_hash")),
-    )
-    place = state.outerjoin(tenant, tenant.c.tenant_id == state.c.id)
+    known: sa.BindParameter[str] = sa.bindparam("tenant")
+    # each by its own: PostgreSQL takes twice as long to plan a join of the two
+    revision = sa.select(tenant.c.revision).where(tenant.c.tenant_id == known).scalar_subquery()
+    metadata_hash = sa.select(state.c.metadata_hash).where(state.c.id == known).scalar_subquery()
     return (
-        attempt.c.tenant_id == sa.bindparam("tenant"),
+        attempt.c.tenant_id == known,
         attempt.c.request_nonce == sa.bindparam("nonce"),
         attempt.c.outcome != Outcome.REFUSE.value,
         attempt.c.user_id.is_not(None),
-        sa.exists().select_from(place).where(state.c.id == attempt.c.tenant_id, *is_unchanged),
+        revision.is_not_distinct_from(sa.bindparam("revision")),
+        metadata_hash.is_not_distinct_from(sa.bindparam("metadata_hash")),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -90,7 +90,7 @@ def _build(user: sa.Table, user_key: sa.Column[Any]) -> Tables:
         "samljit_assertion",
         metadata,
         sa.Column("id", _BIG, primary_key=True),
-        _tenant_column(tenant_state, "assertion"),
+        _tenant_column(tenant_state, "assertion", index=None),  # both constraints begin with it
         sa.Column("assertion_hash", sa.String(64), nullable=False),
         sa.Column("request_nonce", sa.String(32)),
         sa.Column("expires_at", _TIME, nullable=False, index=True),
@@ -101,7 +101,7 @@ def _build(user: sa.Table, user_key: sa.Column[Any]) -> Tables:
         "samljit_role_grant",
         metadata,
         sa.Column("id", _BIG, primary_key=True),
-        _tenant_column(tenant_state, "role_grant"),
+        _tenant_column(tenant_state, "role_grant", index=None),  # the constraint begins with it
         _user_column(user_key, "role_grant", ondelete="CASCADE", nullable=False),
         sa.Column("role", _ROLE, nullable=False),
         sa.Column("in_field", sa.Boolean, nullable=False),  # whether samljit put it into the host's roles_field
@@ -240,13 +240,13 @@ def _audit_table(metadata: sa.MetaData, tenant_state: sa.Table) -> sa.Table:
     )
 
 
-def _tenant_column(tenant_state: sa.Table, table: str) -> sa.Column[Any]:
+def _tenant_column(tenant_state: sa.Table, table: str, *, index: Literal[True] | None = True) -> sa.Column[Any]:
     return sa.Column(
         "tenant_id",
         sa.String(36),
         sa.ForeignKey(tenant_state.c.id, name=f"fk_samljit_{table}_tenant"),
         nullable=False,
-        index=True,
+        index=index,
     )
 
 
