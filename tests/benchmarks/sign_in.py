@@ -9,15 +9,15 @@ again. All three are Flask with Flask-Login and Flask-SQLAlchemy, behind the sam
 
 Each round asks the three apps the same, one after the other: N people sign in for the first time, then the same N again. Counted is what
 the server does once the identity provider has answered: the POST to the ACS, and for samljit its second hop, `finish`, as well. The
-responses are signed before the clock starts. The medians of the rounds and the ratios within a round count. With --memory, so many
-sign-ins of ours in a row on PostgreSQL, and what memory the workers take meanwhile.
+responses are signed before the clock starts. The medians of the rounds and the ratios within a round count; beside the rates stands what
+CPU the workers took, which says more on a busy machine. With --memory, so many sign-ins of ours in a row on PostgreSQL, and what memory
+the workers take meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
-import http.client
 import json
 import os
 import secrets
@@ -31,7 +31,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -46,23 +45,30 @@ CLIENTS = 8
 
 
 class Client:
-    """One browser's connection and cookies, and nothing else that could cost time."""
+    """One browser's cookies, and nothing else that could cost time: it shares the two cores with what is measured."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port)
+        self._port = port
         self._cookies: dict[str, str] = {}
 
-    def send(self, method: str, path: str, body: str | None = None) -> tuple[int, str, bytes]:
+    def send(self, method: str, path: str, body: str = "") -> tuple[int, str, bytes]:
         """Status, Location and body."""
-        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())}
-        if body is not None:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
-        self._connection.request(method, path, body=body, headers=headers)
-        answer = self._connection.getresponse()
-        content = answer.read()
-        for line in answer.headers.get_all("Set-Cookie") or ():
-            self._cookies |= {name: morsel.value for name, morsel in SimpleCookie(line).items()}
-        return answer.status, answer.headers.get("Location") or "", content
+        lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{self._port}", "Connection: close"]
+        lines += ["Cookie: " + "; ".join(f"{name}={value}" for name, value in self._cookies.items())] if self._cookies else []
+        lines += ["Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(body)}"] if body else []
+        with socket.create_connection(("127.0.0.1", self._port)) as connection:
+            connection.sendall("\r\n".join([*lines, "", body]).encode())
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        head, _, content = answer.partition(b"\r\n\r\n")
+        first, *headers = head.decode().split("\r\n")
+        location = ""
+        for name, value in (line.split(": ", 1) for line in headers):
+            if name == "Set-Cookie":
+                cookie, _, rest = value.partition("=")
+                self._cookies[cookie] = rest.partition(";")[0]
+            elif name == "Location":
+                location = value
+        return int(first.split()[1]), location, content
 
     def begin(self, entra: FakeEntra, person: Person) -> str:
         """Goes as far as the identity provider, and gives the body of the POST that its answer makes."""
@@ -141,32 +147,40 @@ def wait_for(port: int) -> None:
     raise SystemExit("gunicorn did not start; is it installed?")
 
 
-def measure(port: int, entra: FakeEntra, people: list[Person]) -> float:
-    """Sign-ins per second of these people, each in a browser of its own."""
+def measure(port: int, entra: FakeEntra, people: list[Person]) -> tuple[float, float]:
+    """Sign-ins per second of these people, each in a browser of its own, and the workers' milliseconds of CPU for each."""
     clients = [Client(port) for _ in people]
     with ThreadPoolExecutor(CLIENTS) as pool:
         bodies = list(pool.map(lambda pair: pair[0].begin(entra, pair[1]), zip(clients, people, strict=True)))
-        start = time.perf_counter()
+        start, before = time.perf_counter(), cpu(port)
         list(pool.map(lambda pair: pair[0].end(pair[1]), zip(clients, bodies, strict=True)))
-        return len(people) / (time.perf_counter() - start)
+        return len(people) / (time.perf_counter() - start), (cpu(port) - before) / len(people)
 
 
 def run(database: str, *, sign_ins: int, rounds: int) -> None:
-    rates: dict[tuple[str, str], list[float]] = {(app, kind): [] for app in APPS for kind in ("create", "repeat")}
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {(app, kind): [] for app in APPS for kind in ("create", "repeat")}
     people = [make_person(index) for index in range(sign_ins)]
     for _ in range(rounds):
         for app in APPS:
             with app_under_test(app, database) as (port, entra):
                 measure(port, entra, [make_person(sign_ins + index) for index in range(8)])  # the workers warm up
-                rates[app, "create"].append(measure(port, entra, people))
-                rates[app, "repeat"].append(measure(port, entra, people))
-    print(f"{database}: {sign_ins} sign-ins in each of {rounds} rounds; sign-ins per second, medians")
+                found[app, "create"].append(measure(port, entra, people))
+                found[app, "repeat"].append(measure(port, entra, people))
+    print(f"{database}: {sign_ins} sign-ins in each of {rounds} rounds; medians")
     for kind in ("create", "repeat"):
-        told = "  ".join(f"{app} {statistics.median(rates[app, kind]):6.1f}" for app in APPS)
-        for control in ("equal", "bare"):
-            pairs = zip(rates["ours", kind], rates[control, kind], strict=True)
-            told += f"   ours/{control} {statistics.median(ours / other for ours, other in pairs):.2f}"
-        print(f"  {kind:<7} {told}")
+        rates = {app: [rate for rate, _ in found[app, kind]] for app in APPS}
+        busy = {app: [spent for _, spent in found[app, kind]] for app in APPS}
+        print(f"  {kind}  sign-ins per second     {compared(rates, '6.1f')}")
+        print(f"          workers' CPU in ms      {compared(busy, '6.2f')}")
+
+
+def compared(found: dict[str, list[float]], form: str) -> str:
+    """The medians, and those of the ratios within a round."""
+    told = "  ".join(f"{app} {statistics.median(found[app]):{form}}" for app in APPS)
+    for control in ("equal", "bare"):
+        ratios = [ours / other for ours, other in zip(found["ours"], found[control], strict=True)]
+        told += f"   ours/{control} {statistics.median(ratios):.2f}"
+    return told
 
 
 def watch_memory(sign_ins: int) -> None:
@@ -182,11 +196,31 @@ def watch_memory(sign_ins: int) -> None:
 
 
 def resident(port: int) -> list[int]:
-    """KiB of the workers that serve this port, their master left out."""
+    """KiB of the workers that serve this port."""
+    return [int(one["VmRSS"].split()[0]) for one in map(status_of, workers(port))]
+
+
+def cpu(port: int) -> float:
+    """Milliseconds of CPU that these workers have taken so far."""
+    return sum(int((one / "schedstat").read_text().split()[0]) for one in workers(port)) / 1e6
+
+
+def workers(port: int) -> list[Path]:
+    """The processes that serve this port, their master left out."""
     served_here = f"127.0.0.1:{port}".encode()
-    found = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and served_here in (entry / "cmdline").read_bytes()]
-    status = {entry.name: dict(line.split(":", 1) for line in (entry / "status").read_text().splitlines()) for entry in found}
-    return [int(one["VmRSS"].split()[0]) for _, one in sorted(status.items()) if one["PPid"].strip() in status]
+    found = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and served_here in command_of(entry)]
+    return sorted(entry for entry in found if status_of(entry)["PPid"].strip() in {other.name for other in found})
+
+
+def command_of(entry: Path) -> bytes:
+    try:
+        return (entry / "cmdline").read_bytes()
+    except OSError:  # has ended since
+        return b""
+
+
+def status_of(entry: Path) -> dict[str, str]:
+    return dict(line.split(":", 1) for line in (entry / "status").read_text().splitlines())
 
 
 def make_person(index: int) -> Person:
