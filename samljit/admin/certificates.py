@@ -38,7 +38,7 @@ def certificates_refresh(visit: Visit) -> Response:
         return see_other(address)
     form.is_sent(visit)
     feed = mounted().find_feed(visit.tenant)
-    if "csrf_token" in form.errors or feed is None:
+    if form.is_forged or feed is None:
         return _show(visit, form)
     found = refresh(feed, metadata=metadata_of(mounted()), author=visit.author)
     log_refreshed(found)

@@ -10,7 +10,8 @@ from typing import Any
 
 from flask import request
 from flask_wtf import FlaskForm
-from wtforms import HiddenField
+from werkzeug.datastructures import CombinedMultiDict, FileStorage, MultiDict
+from wtforms import FileField, HiddenField
 
 from samljit.admin.visit import Visit
 from samljit.sql.audit import AuditRecord, read_audit
@@ -20,6 +21,7 @@ from samljit.views.mounted import mounted
 from samljit.views.words import N_, gettext
 
 _MOST_SHOWN = 10
+_LONGEST_ID = 18  # digits of a record's number: any fits into a column of 64 bits, and Python reads none of more than 4300
 _FORGED = N_("This page was open for too long, or belongs to another sign-in. Look at it once more, then send it again.")
 _STALE = N_("Somebody has changed this tenant since you opened the page. What you filled in is still here; compare, then send it again.")
 
@@ -29,6 +31,17 @@ class AdminForm(FlaskForm):  # type: ignore[misc]  # flask_wtf ships no types
 
     class Meta(FlaskForm.Meta):  # type: ignore[misc]
         csrf = True  # also where the host's own forms do without (WTF_CSRF_ENABLED)
+
+        def wrap_formdata(self, form: Any, formdata: Any) -> Any:
+            """Text, and files for the fields that are for files. Flask-WTF would take JSON too, and a file for any field: values that
+            are no text, which only somebody sends who writes requests by hand."""
+            if formdata is None or isinstance(formdata, MultiDict):
+                return formdata
+            if request.method != "POST":
+                return None
+            sent = request.files.items(multi=True)
+            files = MultiDict[str, FileStorage]((name, file) for name, file in sent if isinstance(form._fields.get(name), FileField))
+            return CombinedMultiDict([request.form, files])
 
         def render_field(self, field: Any, render_kw: dict[str, Any]) -> Any:
             """The control, tied to its hint and its error for those who hear the page."""
@@ -67,13 +80,24 @@ class AdminForm(FlaskForm):  # type: ignore[misc]  # flask_wtf ships no types
     def show_changes(self, stored: StoredTenant) -> None:
         """Shown again, it says what others did; sent again, it is an answer to that."""
         last = str(self.seen.data or "").rpartition(".")[2]
+        known = int(last) if last.isdecimal() and len(last) <= _LONGEST_ID else 0
         self.is_stale = True
-        self.changes = [one for one in _audit(stored, limit=_MOST_SHOWN) if not last.isdecimal() or one.id > int(last)]
+        self.changes = [one for one in _audit(stored, limit=_MOST_SHOWN) if one.id > known]
         self.seen.data = _mark(stored)
 
     @property
+    def token(self) -> Any:
+        """The field of the token, which is called as the host's Flask-WTF calls it (WTF_CSRF_FIELD_NAME)."""
+        return self[self.meta.csrf_field_name]
+
+    @property
+    def is_forged(self) -> bool:
+        """Whether it came without a good token; to be asked once it was looked at."""
+        return self.meta.csrf_field_name in self.errors
+
+    @property
     def status(self) -> int:
-        if "csrf_token" in self.errors:
+        if self.is_forged:
             return 400
         return 409 if self.is_stale else 422 if self.errors else 200
 
@@ -83,7 +107,7 @@ class AdminForm(FlaskForm):  # type: ignore[misc]  # flask_wtf ships no types
         if self.is_stale:
             yield "samljit-main", gettext(_STALE)
         for name, errors in self.errors.items():
-            is_forged = name == "csrf_token"
+            is_forged = name == self.meta.csrf_field_name
             for error in errors[:1] if is_forged else errors:
                 yield ("samljit-main", gettext(_FORGED)) if is_forged else (self[name].id, self._named(name, str(error)))
 

@@ -1,0 +1,106 @@
+"""What somebody sends to the admin pages who is no browser: of the wrong type, without end, in another's name."""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_wtf import CSRFProtect
+
+from samljit.testing import Browser
+from tests.admin_host import BASE, OPERATOR, add_user, browser_of, make_admin_host, rows_of, stored
+from tests.conftest import Mount
+from tests.host import FIELDS, ORIGIN, Host
+
+FRED = "fred@fabrikam.example"
+FORMS = (
+    "setup", "setup/check", "certificates/refresh", "domains", "rules", "rules/apply", "rules/undo", "test", "draft/go-live", "draft/drop",
+)  # fmt: skip
+
+
+def make_host(mount: Mount, **options: Any) -> Host:
+    """A host that answers what raises with a 500, as one in production does. fabrikam has a draft."""
+    host = make_admin_host(mount, **{"verify_domain": lambda tenant, domain: False, **options})
+    host.app.config.update(TESTING=False, PROPAGATE_EXCEPTIONS=False)
+    rows_of(host).save_draft(stored(host), {"mapping": {"fields": {**FIELDS, "first_name": "surname"}}}, author=OPERATOR)
+    return host
+
+
+def client_of(host: Host) -> FlaskClient:
+    """Sends what no browser does, signed in as the admin of fabrikam."""
+    client = host.app.test_client()
+    assert client.get(f"{ORIGIN}/enter/{add_user(host, FRED)}").status_code == 200
+    return client
+
+
+def hidden(client: FlaskClient) -> dict[str, str]:
+    """What every form of these pages holds."""
+    page = client.get(f"{BASE}/fabrikam/setup").text
+    return {name: re.findall(rf'name="{name}"[^>]* value="([^"]*)"', page)[0] for name in ("csrf_token", "seen")}
+
+
+def file() -> tuple[BytesIO, str]:
+    return BytesIO(b"x"), "x.txt"
+
+
+TEXTS = ("metadata_url", "entity_id", "certificates", "metadata", "fetched", "entra_tenant_id", "domain", "break_glass", "force")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"json": [1, 2]}, id="a list as JSON"),
+        pytest.param({"json": 5}, id="a number as JSON"),
+        pytest.param({"json": {"csrf_token": 5, "seen": 5}}, id="numbers in JSON"),
+        pytest.param({"data": "[" * 100_000, "content_type": "application/json"}, id="deep JSON"),
+        pytest.param({"data": {"seen": "0.0." + "9" * 5000}}, id="a number without end"),
+        pytest.param({"data": b"seen=%ff&csrf_token=%ed%a0%80", "content_type": "application/x-www-form-urlencoded"}, id="no text"),
+    ],
+)
+def test_nothing_that_is_no_form_makes_an_error_of_the_server(mount: Mount, body: dict[str, Any]) -> None:
+    client = client_of(make_host(mount))
+    statuses = {form: client.post(f"{BASE}/fabrikam/{form}", **body).status_code for form in FORMS}
+    assert statuses == dict.fromkeys(FORMS, 400)
+
+
+def test_json_is_no_form_even_with_a_token(mount: Mount) -> None:
+    host = make_host(mount)
+    client = client_of(host)
+    body = {**hidden(client), "rule": "off", "break_glass": ""}
+    assert client.post(f"{BASE}/fabrikam/rules/apply", json=body).status_code == 400
+    assert client.post(f"{BASE}/fabrikam/rules/apply", data=body).status_code == 303
+    assert stored(host).live["enabled"] is False
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("names", [("seen",), ("csrf_token",), TEXTS], ids=["mark", "token", "texts"])
+def test_a_file_is_no_text(mount: Mount, form: str, names: tuple[str, ...]) -> None:
+    client = client_of(make_host(mount))
+    body = {**hidden(client), "rule": "optional", **{name: file() for name in names}}
+    answer = client.post(f"{BASE}/fabrikam/{form}", data=body, content_type="multipart/form-data")
+    assert answer.status_code in {("seen",): {409, 303}, ("csrf_token",): {400}}.get(names, {200, 303, 422})
+
+
+def test_a_host_may_call_the_token_as_it_likes(mount: Mount) -> None:
+    def configure(app: Flask) -> None:
+        app.config["WTF_CSRF_FIELD_NAME"] = "_token"
+        CSRFProtect(app)
+
+    host = make_host(mount, configure=configure)
+    browser: Browser = browser_of(host, FRED)
+    [form] = [one for one in browser.get(f"{BASE}/fabrikam/rules").forms if one.action.endswith("/rules")]
+    review = browser.submit(form, {"rule": "off"})
+    assert browser.submit(review.forms[0]).status == 200
+    assert stored(host).live["enabled"] is False
+
+
+def test_of_emergency_accounts_without_end_no_more_are_looked_at_than_there_may_be(mount: Mount) -> None:
+    client = client_of(make_host(mount))
+    many = "\n".join(map(str, range(100_000)))
+    answer = client.post(f"{BASE}/fabrikam/rules", data={**hidden(client), "rule": "optional", "break_glass": many})
+    assert (answer.status_code, answer.text.count("Name at most 20 emergency accounts")) == (422, 2)  # at the field and above
+    assert len(answer.text) < len(many) + 50_000
