@@ -442,5 +442,7 @@ def _origin_header(navigation: _Navigation) -> str:
 
 
 def _form(form: Any, page_url: str) -> Form:
+    for area in form.iter("textarea"):  # HTML, 13.1.2: a line break right behind the tag is none of the text
+        area.text = re.sub(r"\A\r?\n", "", area.text or "")
     fields = tuple((name, value) for name, value in form.form_values())
     return Form(urljoin(page_url, form.get("action") or page_url), form.method, fields, form.get("id"))
