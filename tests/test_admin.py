@@ -13,11 +13,12 @@ from samljit import AdminAction, ConfigError
 from samljit.errors import Problem
 from samljit.sql.audit import AuditAction
 from samljit.testing import Browser, Form
-from tests.admin_host import ADMINS, BASE, OPERATOR, browser_of, make_admin_host, rows_of, stored
+from tests.admin_host import ADMINS, BASE, FABRIKAM, OPERATOR, browser_of, make_admin_host, rows_of, stored
 from tests.conftest import Mount
 from tests.host import ORIGIN, Host
 
 FRED = "fred@fabrikam.example"
+ENTRA_VALUES = {"entity_id": FABRIKAM.entity_id, "sso_url": FABRIKAM.sso_url, "certificates": FABRIKAM.key.certificate_pem.decode()}
 
 
 @pytest.fixture
@@ -33,6 +34,11 @@ def admin_rules(host: Host) -> Iterator[tuple[str, str]]:
             _, address = rule.build(values, append_unknown=False) or ("", "")
             for method in sorted({"GET", "POST"} & (rule.methods or set())):
                 yield method, f"{ORIGIN}{address}"
+
+
+def everything(host: Host) -> dict[str, list[Any]]:
+    """All rows of all tables."""
+    return {name: host.rows(name) for name in host.user_model.metadata.tables}
 
 
 def ask(browser: Browser, method: str, url: str) -> Any:
@@ -70,6 +76,32 @@ def test_everybody_but_the_tenants_own_admin_gets_the_same_404_everywhere(host: 
         for method, url in rules:
             page = ask(browser, method, url)
             assert (page.status, page.text) == (404, unknown.text), (person, method, url)
+
+
+@pytest.mark.parametrize("token", ["", "x", "of another browser"])
+def test_no_form_is_taken_without_a_token_of_this_very_browser_and_nothing_is_changed(mount: Mount, token: str) -> None:
+    host = make_admin_host(mount, verify_domain=lambda tenant, domain: True)
+    setup = f"{BASE}/fabrikam/setup"
+    [elsewhere] = [form for form in browser_of(host, FRED).get(setup).forms if form.action == setup]
+    browser = browser_of(host, FRED)
+    [here] = [form for form in browser.get(setup).forms if form.action == setup]
+    # besides the token, each form has all that it wants
+    good = {"rule": "off", "break_glass": FRED, "domain": "x.example", "force": "y", **ENTRA_VALUES, "seen": here.value("seen") or ""}
+    before = everything(host)
+    for method, url in admin_rules(host):
+        if method == "POST":
+            sent = (elsewhere.value("csrf_token") or "") if "another" in token else token
+            page = browser.submit(Form(url), {**good, "csrf_token": sent})
+            assert page.status == 400, url
+            assert everything(host) == before, url
+
+
+def test_with_its_token_the_same_form_is_taken(host: Host) -> None:
+    browser, rules = browser_of(host, FRED), f"{BASE}/fabrikam/rules"
+    [form] = [form for form in browser.get(rules).forms if form.action == rules]
+    kept = {name: form.value(name) or "" for name in ("csrf_token", "seen")}
+    assert browser.submit(Form(f"{rules}/apply"), {**kept, "rule": "off", "break_glass": ""}).url == rules
+    assert stored(host).live["enabled"] is False
 
 
 def test_whoever_is_not_signed_in_is_sent_to_the_hosts_login(host: Host) -> None:

@@ -62,7 +62,7 @@ def test_the_overview_counts_the_last_seven_days_and_names_who_stays_away(mount:
         with host.engine.begin() as connection:
             connection.execute(text("UPDATE samljit_identity SET signed_in_at = '2020-01-31 00:00:00' WHERE id = 1"))
         page = browser_of(host, FRED).get(f"{PLACE}/")
-        today = page.text[page.text.index(f"</span>{datetime.now(UTC):%m-%d}</th>") :]
+        today = page.text[page.text.index(f"{datetime.now(UTC):%Y-%m-%d}</th>") :]
         assert re.findall(r'samljit-number[^>]*>(\d+)<', today[: today.index("</tr>")]) == ["3", "1", "2", "0"]
         stale = page.text[page.text.index("Not signed in for 90 days") :]
         assert (ADELE.email in stale, BIANCA.email in stale, "2020-01-31" in stale) == (True, False, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,15 @@ def test_every_reason_is_in_the_catalogue() -> None:
 
 def test_the_readme_shows_the_error_catalogue_as_it_is_in_code() -> None:
     assert catalogue_markdown() in (ROOT / "README.md").read_text()
+
+
+def test_the_readme_shows_the_layers_as_they_are_checked() -> None:
+    readme = (ROOT / "README.md").read_text()
+    [shown] = [block for block in readme.split("```") if block.startswith("\ncli ")]
+    lines = [line[:39].strip() for line in shown.strip().splitlines()]
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    assert lines[:-1] == [layer.replace("samljit.", "") for layer in contract["layers"]]
+    assert lines[-1] == "testing"
 
 
 def test_the_top_level_holds_what_it_should_and_nothing_else() -> None:

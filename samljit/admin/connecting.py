@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -229,11 +229,19 @@ def _confirm(visit: Visit, form: ConnectForm, reading: Reading) -> Response:
         section="setup",
         form=form,
         reading=reading,
-        warnings=[told_problem(problem) for problem in reading.problems],
+        warnings=list(_told_warnings(reading.problems)),
         asks_directory=reading.directory is None and names_directory(visit.tenant.preset),
         people=people,
         live=live,
     )
+
+
+def _told_warnings(problems: Iterable[Problem]) -> Iterator[str]:
+    """Each kind once. Where no certificate is in date, it goes without saying that one has expired."""
+    by_code = {problem.code: problem for problem in problems}
+    if "no_certificate_in_date" in by_code:
+        by_code.pop("certificate_expired", None)
+    return map(told_problem, by_code.values())
 
 
 def _show(visit: Visit, form: ConnectForm) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, session
@@ -10,6 +11,7 @@ from samljit.admin.forms import AdminForm
 from samljit.admin.sections import find_section, groups_for
 from samljit.admin.visit import Visit, see_other
 from samljit.views.pages import page
+from samljit.views.words import N_
 
 # in the host's session, as Flask's own flash is; apart from it, because not every host shows what is flashed
 _NOTICE = "_samljit_notice"
@@ -21,17 +23,43 @@ def admin_page(visit: Visit, template: str, *, section: str, form: AdminForm | N
 
     A `form` with errors gives the page its status and its error summary.
     """
+    groups = list(groups_for(visit))
     return page(
         f"admin/{template}",
         status=form.status if form is not None else 200,
         visit=visit,
         tenant=visit.tenant,
         section=find_section(section),
-        groups=list(groups_for(visit)),
+        groups=groups,
+        open_sections={one.name for group in groups for one in group.sections},
+        state=_state(visit),
         notice=session.pop(_NOTICE, None),
         form=form,
         **values,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How the tenant stands, in a word or two for the head of every page. `kind` is that of a badge."""
+
+    kind: str
+    text: str
+
+
+_MISFIT = State("danger", N_("Not usable"))
+_OFF = State("quiet", N_("Switched off"))
+_NOT_CONNECTED = State("warn", N_("Not connected"))
+_ON = State("ok", N_("Switched on"))
+
+
+def _state(visit: Visit) -> State:
+    tenant = visit.tenant
+    if visit.is_outline:
+        return _MISFIT
+    if not tenant.enabled:
+        return _OFF
+    return _ON if tenant.idp is not None and tenant.idp.is_usable(visit.now) else _NOT_CONNECTED
 
 
 def done(address: str, text: str, *, kind: str = "ok") -> Response:

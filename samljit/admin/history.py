@@ -106,7 +106,7 @@ def _told(value: Any) -> str | None:
     if isinstance(value, bool):
         return gettext(N_("on")) if value else gettext(N_("off"))
     if isinstance(value, list):
-        return ", ".join(_told(one) or "" for one in value)[:_LONGEST_VALUE] or gettext(N_("none"))
+        return _short(", ".join(_told(one) or "" for one in value)) or gettext(N_("none"))
     if isinstance(value, Mapping):  # a certificate among others
         return _short(str(value.get("fingerprint") or ", ".join(f"{key}: {_told(one)}" for key, one in value.items())))
     return _short(str(value))

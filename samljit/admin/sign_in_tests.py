@@ -112,7 +112,7 @@ def _drafted(visit: Visit) -> tuple[Tenant | None, list[Problem]]:
     if tenant is None:
         return None, problems
     if tenant.idp is None or not tenant.idp.is_usable(visit.now):
-        return None, [Problem("$.idp", "missing", gettext(N_("Microsoft Entra is not connected yet. Finish the set-up first.")))]
+        return None, [Problem("$", "missing", gettext(N_("Microsoft Entra is not connected yet. Finish the set-up first.")))]
     if tenant.sign_requests and app_secrets().signing_key is None:
-        return None, [Problem("$.sign_requests", "missing", gettext(N_("Requests are to be signed, and the app has no key for it.")))]
+        return None, [Problem("$", "missing", gettext(N_("Requests are to be signed, and the app has no key for it.")))]
     return tenant, []

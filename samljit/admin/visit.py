@@ -36,12 +36,16 @@ class ReadOnlyTenant(Exception):
 
 @dataclass(frozen=True)
 class Visit:
-    """One request to an admin page. `stored` is None for a tenant of the settings, `tenant` what sign-ins go by now."""
+    """One request to an admin page. `stored` is None for a tenant of the settings, `tenant` what sign-ins go by now.
+
+    Where the app can make nothing of what is stored, `tenant` is an outline of it, and `is_outline` says so.
+    """
 
     tenant: Tenant
     stored: StoredTenant | None
     user: Any
     now: datetime
+    is_outline: bool = False
     _answers: dict[AdminAction, bool] = field(default_factory=dict, repr=False)
 
     @property
@@ -124,8 +128,9 @@ def see_other(address: str) -> Response:
 
 def _find_visit(slug: str) -> Visit | None:
     directory, now = mounted().directory, utc_now()
-    tenant = directory.find_or_outline(slug, now=now)
+    usable = directory.find(slug, now=now)
+    tenant = usable or directory.find_or_outline(slug, now=now)
     if tenant is None:
         return None
     stored = None if slug in directory.of_settings else directory.rows.find_stored(slug)
-    return Visit(tenant, stored, current_user._get_current_object(), now)
+    return Visit(tenant, stored, current_user._get_current_object(), now, is_outline=usable is None)
