@@ -15,7 +15,7 @@ from uuid import NAMESPACE_DNS, uuid5
 from flask import Flask
 from flask_login import current_user, login_required
 from playwright.sync_api import Page
-from sqlalchemy import String
+from sqlalchemy import String, select
 from sqlalchemy.orm import mapped_column
 
 from samljit.demo.entra import RegisteredApp, create_entra
@@ -49,6 +49,14 @@ class AdminSite:
     def visitor(self) -> Browser:
         """A browser without a window."""
         return Browser({self.url: self.host.app})
+
+    def find_reference(self, slug: str, reason: str | None) -> str:
+        """That of the last attempt of the tenant with this reason, or that went well, and has something to tell."""
+        attempts = self.host.user_model.metadata.tables["samljit_attempt"]
+        query = select(attempts.c.reference).where(attempts.c.tenant_id == str(stored(self.host, slug).id), attempts.c.browser != "")
+        with self.host.engine.connect() as connection:
+            query = query.where(attempts.c.reason == reason).order_by(attempts.c.id.desc()).limit(1)
+            return str(connection.execute(query).scalar_one())
 
     def change(self, slug: str, **patch: Any) -> None:
         rows_of(self.host).change(stored(self.host, slug), patch, author=OPERATOR, action=AuditAction.TENANT_CHANGED)
