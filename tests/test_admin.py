@@ -81,6 +81,7 @@ def test_everybody_but_the_tenants_own_admin_gets_the_same_404_everywhere(host: 
 @pytest.mark.parametrize("token", ["", "x", "of another browser"])
 def test_no_form_is_taken_without_a_token_of_this_very_browser_and_nothing_is_changed(mount: Mount, token: str) -> None:
     host = make_admin_host(mount, verify_domain=lambda tenant, domain: True)
+    rows_of(host).save_draft(stored(host), {"name": "Fabrikam Inc"}, author=OPERATOR)
     setup = f"{BASE}/fabrikam/setup"
     [elsewhere] = [form for form in browser_of(host, FRED).get(setup).forms if form.action == setup]
     browser = browser_of(host, FRED)

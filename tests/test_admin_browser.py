@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -207,6 +208,7 @@ def fenced(chromium: Browser, **options: Any) -> Iterator[Page]:
 
 def is_sound(page: Page, *, axe: bool) -> None:
     """One heading, a title, nothing to be scrolled sideways; with `axe`, nothing that it finds."""
+    page.wait_for_load_state()  # style comes later than the page on a busy machine
     assert page.locator("h1").count() == 1
     assert page.title()
     width = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
@@ -309,10 +311,10 @@ def test_nothing_that_anybody_wrote_is_taken_for_markup_or_turns_the_text_around
     for rule in site.host.app.url_map.iter_rules():
         if rule.endpoint.startswith("samljit.admin.") and "GET" in (rule.methods or ()) and rule.arguments == {"tenant"}:
             _, path = rule.build({"tenant": "adatum"}) or ("", "")
-            page = visitor.get(f"{site.url}{path}")
-            shown.append("&lt;b&gt;Analytical&lt;/b&gt;" in page.text)
-            for evil in ("<b>Analytical", "<script>alert", "\u202e", "\x07"):
-                assert evil not in page.text, path
+            seen = re.sub(r' value="[^"]*"', "", visitor.get(f"{site.url}{path}").text)  # what a control sends back stays as it is
+            shown.append("&lt;b&gt;Analytical&lt;/b&gt;" in seen)
+            for evil in ("<b>Analytical", "<i>Donau", "<script>alert", "\u202e", "\x07"):
+                assert evil not in seen, path
     assert all(shown)
 
 
