@@ -21,6 +21,7 @@ from samljit.mapping.document import merge_documents
 from samljit.mapping.mail import domain_key
 from samljit.mapping.problems import path_to
 from samljit.mapping.roles import find_new_grants
+from samljit.mapping.size import find_excess
 from samljit.model import HandedOver, Tenant, Transform, UserShape
 from samljit.settings.document import SLUG_PATTERN
 from samljit.settings.read import Settings
@@ -168,9 +169,13 @@ class Directory:
         """The tenant as it would be with its draft made live, or another `draft`, to be tried and never signed in with.
 
         With it all that is wrong with that; None where it cannot be used. A draft is written by an admin of the tenant: roles that whoever
-        runs the app has not listed as grantable it hands out only as what is live does. Raises: store.Unavailable.
+        runs the app has not listed as grantable it hands out only as what is live does, and it is no larger than a person writes.
+        Raises: store.Unavailable.
         """
         document = stored.drafted if draft is None else patched(stored.live, draft)
+        excess = find_excess(object_of(document, "mapping"), live=object_of(stored.live, "mapping"), path="$.mapping")
+        if excess:  # before anything else looks at it
+            return None, excess
         tenant, problems = self.check_stored(stored.slug, document, now=now)
         unlisted = self._find_unlisted_roles(document, live=stored.live)
         row = self.rows.find(stored.slug)

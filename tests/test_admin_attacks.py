@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from io import BytesIO
 from typing import Any
@@ -11,6 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from flask_wtf import CSRFProtect
 
+from samljit.sql.audit import AuditAction
 from samljit.testing import Browser
 from tests.admin_host import BASE, OPERATOR, add_user, browser_of, make_admin_host, rows_of, stored
 from tests.conftest import Mount
@@ -104,3 +106,56 @@ def test_of_emergency_accounts_without_end_no_more_are_looked_at_than_there_may_
     answer = client.post(f"{BASE}/fabrikam/rules", data={**hidden(client), "rule": "optional", "break_glass": many})
     assert (answer.status_code, answer.text.count("Name at most 20 emergency accounts")) == (422, 2)  # at the field and above
     assert len(answer.text) < len(many) + 50_000
+
+
+# --- claims, accounts and roles ---------------------------------------------------------------------------------------
+
+FIELD, ACCOUNTS = "claims/field?name=first_name", "accounts"
+
+
+def raw(rule: Any) -> dict[str, str]:
+    return {"way": "json", "raw": rule if isinstance(rule, str) else json.dumps(rule)}
+
+
+def roles(section: Any) -> dict[str, str]:
+    return {"has_roles": "yes", "roles_raw": section if isinstance(section, str) else json.dumps(section)}
+
+
+def rows(name: str, number: int) -> dict[str, str]:
+    return {f"{name}-{row}": f"a{row}" for row in range(number)}
+
+
+@pytest.mark.parametrize(
+    ("form", "body", "status"),
+    [
+        pytest.param(FIELD, raw({"source": ["a", "b", "c"]}), 303, id="a good one"),
+        pytest.param(FIELD, raw({"source": [f"a{number}" for number in range(101)]}), 422, id="claims"),
+        pytest.param(FIELD, raw({"source": "a", "transform": ["lowercase"] * 101}), 422, id="steps"),
+        pytest.param(FIELD, raw({"source": "a", "transform": [{"map": dict.fromkeys(map(str, range(6000)), "x")}]}), 422, id="replaced"),
+        pytest.param(FIELD, raw({"source": "a", "transform": [{"split": "a" * 300_000}]}), 422, id="a long text"),
+        pytest.param(FIELD, raw("[" * 21 + "]" * 21), 422, id="a deep list"),
+        pytest.param(FIELD, raw('{"source":' * 900 + "1" + "}" * 900), 422, id="deep objects"),
+        pytest.param(FIELD, rows("source", 2001), 413, id="rows of claims"),
+        pytest.param(FIELD, {"do": "more-step", **rows("step", 2001)}, 413, id="rows of steps"),
+        pytest.param(ACCOUNTS, {"do": "more-value", **rows("value", 2001)}, 413, id="rows of values"),
+        pytest.param(ACCOUNTS, {"do": "more-require", **rows("require", 2001)}, 413, id="rows of requirements"),
+        pytest.param(ACCOUNTS, roles({"source": "groups", "map": {str(one): [] for one in range(6000)}}), 422, id="roles"),
+        pytest.param(ACCOUNTS, {"allowed_domains": "\n".join(f"d{one}.example" for one in range(6000))}, 422, id="domains"),
+    ],
+)
+def test_no_draft_is_larger_than_what_can_be_looked_at(mount: Mount, form: str, body: dict[str, str], status: int) -> None:
+    """It would be read and shown on each page that anybody opens of it, for minutes and in hundreds of megabytes."""
+    host = make_host(mount)
+    client, before = client_of(host), stored(host).draft
+    answer = client.post(f"{BASE}/fabrikam/{form}", data={**hidden(client), **body})
+    assert (answer.status_code, stored(host).draft == before) == (status, status != 303)
+
+
+def test_a_large_mapping_of_the_operators_stays_editable(mount: Mount) -> None:
+    host = make_host(mount)
+    large = {"fields": FIELDS, "roles": {"source": "groups", "on_missing": "keep", "map": {str(one): ["viewer"] for one in range(3000)}}}
+    rows_of(host).change(stored(host), {"mapping": large}, author=OPERATOR, action=AuditAction.TENANT_CHANGED)
+    rows_of(host).save_draft(stored(host), None, author=OPERATOR)
+    client = client_of(host)
+    assert client.post(f"{BASE}/fabrikam/{FIELD}", data={**hidden(client), **raw('"surname"')}).status_code == 303
+    assert client.post(f"{BASE}/fabrikam/{FIELD}", data={**hidden(client), **raw({"source": ["a", "b", "c"]})}).status_code == 422

@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from samljit.mapping.size import is_deep
+
 Document = Mapping[str, Any]
 
 
 class NotJson(ValueError):
-    """A text that is no JSON, or holds what no database keeps."""
+    """A text that is no JSON, or holds what no database keeps and no document of ours."""
 
 
 def completed(document: Document, usual: Document) -> dict[str, Any]:
@@ -34,6 +36,8 @@ def read_json(text: str) -> Any:
     """What a text says. Raises: NotJson."""
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        if is_deep(value):
+            raise NotJson
         written = json.dumps(value, ensure_ascii=False)
         written.encode()  # halves of surrogate pairs
     except (ValueError, RecursionError):

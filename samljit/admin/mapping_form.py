@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, takewhile
+from itertools import takewhile
 from typing import Any
 
-from flask import request
+from flask import abort, request
 
 from samljit.admin.forms import AdminForm
 from samljit.admin.visit import Visit
@@ -22,6 +22,7 @@ from samljit.views.words import gettext
 
 TYPED = "="  # chosen in place of a claim: its name is typed beside. No claim can be called so
 _LONGEST_EXAMPLE = 40
+_MOST_ROWS = 2000  # of one kind; each is shown again with all that can be chosen in it
 
 # what many admins add by hand, by the names that they type
 _USUAL = ("companyname", "country", "department", "employeeid", "jobtitle", "preferredlanguage")
@@ -121,8 +122,11 @@ def sent_lines(name: str) -> list[str]:
 
 
 def sent_rows(name: str) -> list[int]:
-    """The numbers of the rows that came."""
-    return list(takewhile(lambda row: f"{name}-{row}" in request.form, count()))
+    """The numbers of the rows that came. More than any page of ours has are not read (413)."""
+    rows = list(takewhile(lambda row: f"{name}-{row}" in request.form, range(_MOST_ROWS + 1)))
+    if len(rows) > _MOST_ROWS:
+        abort(413)
+    return rows
 
 
 def sent_claim(name: str, row: int) -> str:

@@ -44,6 +44,7 @@ _TEXTS = {
     ),
     "active_field_missing": N_("The app does not tell us which users are active."),
     "invalid_domain": N_("This is no domain. Enter what follows the @ in addresses, such as contoso.com."),
+    "too_large": N_("This is more than can be written here. Write less, or ask whoever runs the app to do it."),
     "guests_unknown": N_("Your identity provider does not say who is a guest: nobody would be refused."),
 }
 _AT = {

@@ -13,6 +13,8 @@ from pydantic_core import PydanticCustomError
 
 from samljit.model import Guests, Match, Multi, OnMissing, Overage, RolesMissing, RoleSync, SyncMode, UserState, ValueType
 
+MOST_LISTED = 100  # claims of one source, steps of one field: looked at for each value, and shown with all that can be chosen
+
 # strict mode would want enum members, and JSON has only their names
 SyncModeName = Annotated[SyncMode, Field(strict=False)]
 MultiName = Annotated[Multi, Field(strict=False)]
@@ -25,7 +27,7 @@ OverageName = Annotated[Overage, Field(strict=False)]
 GuestsName = Annotated[Guests, Field(strict=False)]
 UserStateName = Annotated[UserState, Field(strict=False)]
 ClaimName = Annotated[str, Field(min_length=1, max_length=512, pattern=r"[^\s=]")]
-ClaimNames = Annotated[list[ClaimName], Field(min_length=1)]
+ClaimNames = Annotated[list[ClaimName], Field(min_length=1, max_length=MOST_LISTED)]
 Value = Annotated[str, Field(max_length=4096, pattern=r"\S")]
 # trimmed, because some databases hold "viewer" and "viewer " for one
 RoleName = Annotated[str, Field(max_length=255, pattern=r"^\S(.*\S)?$")]
@@ -58,13 +60,13 @@ class StepDocument(_Document):
 class FieldDocument(_Document):
     """What fills one field of the user record."""
 
-    source: ClaimName | list[ClaimName] | None = Field(
+    source: ClaimName | Annotated[list[ClaimName], Field(max_length=MOST_LISTED)] | None = Field(
         default=None, description="A claim, or claims in order: the first with a value wins."
     )
     template: str | None = Field(default=None, description="Text with claims in braces.", examples=["{givenname} {surname}"])
     value: Constant | None = Field(default=None, description="A constant.")
     transform: list[str | StepDocument] = Field(
-        default=[], description="Steps applied to each value, left to right.", examples=[["lowercase"]]
+        default=[], max_length=MOST_LISTED, description="Steps applied to each value, left to right.", examples=[["lowercase"]]
     )
     multi: MultiName = Field(default=Multi.FIRST, description="What is done with several values.")
     separator: str | None = Field(default=None, description='Stands between values with "multi": "join". Else ", ".')

@@ -22,6 +22,7 @@ from samljit.errors import Problem
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST_ECHO = 60
+_MOST_FOUND = 500  # nobody corrects more at once, and each is held against all known names
 _OWN_TYPES = frozenset(get_args(ErrorType))
 
 # what a pydantic error type expected, and how that is written in JSON
@@ -50,6 +51,7 @@ _PLAIN = {
     "string_too_short": "Must not be empty.",
     "string_too_long": "Must have {max_length} characters at most.",
     "too_short": "Must not be empty.",
+    "too_long": "Must hold {max_length} at most.",
     "greater_than_equal": "Must be {ge} or more.",
     "less_than_equal": "Must be {le} or less.",
 }
@@ -90,7 +92,7 @@ def problems_of(error: ValidationError, *, prefix: str, known: type[BaseModel]) 
     `wrong_type`, `invalid`, or the type of a `PydanticCustomError` (whose context may hold a `hint`).
     """
     found: dict[str, Problem] = {}
-    for details in error.errors(include_url=False, include_input=True):
+    for details in error.errors(include_url=False, include_input=True)[:_MOST_FOUND]:
         place = _locate(details["loc"], known)
         problem = _problem(details, place=place, path=path_to(prefix, *place.path))
         earlier = found.get(problem.path)
