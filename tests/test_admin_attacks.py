@@ -12,8 +12,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from flask_wtf import CSRFProtect
 
+from samljit import AdminAction
 from samljit.sql.audit import AuditAction
-from samljit.testing import Browser
+from samljit.testing import Browser, signing_key
 from tests.admin_host import BASE, OPERATOR, add_user, browser_of, make_admin_host, rows_of, stored
 from tests.conftest import Mount
 from tests.host import FIELDS, ORIGIN, Host
@@ -159,3 +160,75 @@ def test_a_large_mapping_of_the_operators_stays_editable(mount: Mount) -> None:
     client = client_of(host)
     assert client.post(f"{BASE}/fabrikam/{FIELD}", data={**hidden(client), **raw('"surname"')}).status_code == 303
     assert client.post(f"{BASE}/fabrikam/{FIELD}", data={**hidden(client), **raw({"source": ["a", "b", "c"]})}).status_code == 422
+
+
+@pytest.mark.parametrize("text", ["\\ud800", "a\\u0000"], ids=["half a character", "nul"])
+def test_claims_that_no_assertion_can_hold_are_none_to_try(mount: Mount, text: str) -> None:
+    host = make_host(mount)
+    rows_of(host).save_draft(stored(host), {"mapping": {"identity": {"source": "employeeid"}, "fields": FIELDS}}, author=OPERATOR)
+    client = client_of(host)
+    sample = f'{{"employeeid": "{text}", "emailaddress": "a@fabrikam.example"}}'
+    body = {**hidden(client), "source-0": "surname", "do": "try", "sample": sample}
+    assert client.post(f"{BASE}/fabrikam/{FIELD}", data=body).status_code == 422
+
+
+# --- who may what -----------------------------------------------------------------------------------------------------
+
+# what those may open who may do this alone; nothing that could be sent from there is theirs but the page's own
+ALONE = {
+    AdminAction.VIEW: {"", "setup", "certificates", "domains", "history", "claims", "accounts", "rules", "draft"},
+    AdminAction.EDIT: set(),
+    AdminAction.TEST: {"test", "test/result"},
+    AdminAction.GO_LIVE: set(),
+    AdminAction.RULES: set(),
+    AdminAction.LOG: {"log"},
+}
+
+
+@pytest.mark.parametrize("action", AdminAction, ids=str)
+def test_whoever_may_do_one_thing_alone_sees_nothing_of_the_others(mount: Mount, action: AdminAction) -> None:
+    host = make_host(mount, authorize=lambda user, tenant, asked: tenant.slug == "fabrikam" and asked is action)
+    client = client_of(host)
+    unknown = client.get(f"{BASE}/nobody/")
+    pages = {rule.rule.partition("<tenant>/")[2] for rule in host.app.url_map.iter_rules() if rule.endpoint.startswith("samljit.admin.")}
+    opened = set()
+    for page in pages - {"log/<reference>"}:
+        answer = client.get(f"{BASE}/fabrikam/{page}")
+        if answer.status_code != 404:
+            opened.add(page)
+        else:
+            assert (answer.text, dict(answer.headers)) == (unknown.text, dict(unknown.headers)), page
+    assert opened - {"claims/field"} == ALONE[action]
+
+
+@pytest.mark.parametrize(
+    ("method", "page", "status"),
+    [
+        ("get", "fabrikam/", 200),
+        ("get", "fabrikam/draft/go-live", 303),
+        ("post", "fabrikam/rules", 400),
+        ("post", "fabrikam/setup", 413),
+        ("get", "contoso/", 404),
+        ("get", "nobody/", 404),
+    ],
+)
+def test_no_answer_is_for_a_cache_and_no_page_for_a_frame(mount: Mount, method: str, page: str, status: int) -> None:
+    client = client_of(make_host(mount))
+    body = {"data": {"x": "a" * 3_000_000}} if status == 413 else {}
+    answer = getattr(client, method)(f"{BASE}/{page}", **body)
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (status, "no-store")
+    if status in (200, 400):
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["Referrer-Policy"] == "same-origin"
+
+
+def test_what_a_tenants_admin_writes_changes_nothing_of_a_commands_output(mount: Mount) -> None:
+    host = make_host(mount)
+    evil = "x\n2026 ERROR forged \x1b[31m\N{RIGHT-TO-LEFT OVERRIDE}"
+    mapping = {"fields": FIELDS, "identity": {"source": evil}}
+    idp = {"entity_id": "urn:x\N{RIGHT-TO-LEFT OVERRIDE}\x07", "sso_url": "https://login.microsoftonline.com/x"}
+    idp |= {"certificates": [signing_key("x").certificate_pem.decode()]}
+    rows_of(host).change(stored(host), {"mapping": mapping, "idp": idp}, author=OPERATOR, action=AuditAction.TENANT_CHANGED)
+    output = host.app.test_cli_runner().invoke(args=["samljit", "tenant", "show", "fabrikam"], color=True).output
+    assert [line for line in output.splitlines() if not line.isprintable() or line.startswith("2026")] == []
+    assert "urn:x\\u202e\\x07" in output

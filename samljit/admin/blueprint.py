@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
 
 from samljit.admin.accounts import accounts
 from samljit.admin.certificates import certificates, certificates_refresh
@@ -58,9 +58,16 @@ def make_admin() -> Blueprint:
     blueprint.add_app_template_filter(told_thumbprint, "samljit_thumbprint")
     # before Flask-WTF's own check, where the host has one, reads the form
     blueprint.url_value_preprocessor(_limit_body)
+    blueprint.after_request(_keep_nowhere)
     return blueprint
 
 
 def _limit_body(_: str | None, __: dict[str, Any] | None) -> None:
     own = request.max_content_length
     request.max_content_length = request.max_form_memory_size = LARGEST_FORM if own is None else min(own, LARGEST_FORM)
+
+
+def _keep_nowhere(response: Response) -> Response:
+    """No answer is for a cache, also none that Flask or the host makes: the next person may see what this one may not."""
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response

@@ -31,7 +31,6 @@ def draft(visit: Visit) -> Response:
 def draft_go_live(visit: Visit) -> Response:
     """Makes the draft live that was looked at, and no other one: what has changed since is caught, at the last moment in the database."""
     address, form = visit.url("draft"), AdminForm()
-    visit.must(AdminAction.VIEW)
     if request.method != "POST":
         return see_other(address)
     if not form.is_sent(visit):
@@ -54,7 +53,6 @@ def draft_go_live(visit: Visit) -> Response:
 def draft_drop(visit: Visit) -> Response:
     """What would be lost; sent, the draft is dropped."""
     address, form = visit.url("draft"), AdminForm()
-    visit.must(AdminAction.VIEW)
     is_good, stored = form.is_sent(visit), visit.stored
     if stored is None or stored.draft is None:
         return done(address, gettext(_NOTHING), kind="warn") if is_good else see_other(address)

@@ -29,6 +29,9 @@ log = logging.getLogger("samljit")
 
 _LONGEST_AUTHOR = 255
 
+# whoever changes something is shown what it is: only tests and the log are pages by themselves
+_SHOWS_TENANT = frozenset({AdminAction.EDIT, AdminAction.GO_LIVE, AdminAction.RULES})
+
 
 class ReadOnlyTenant(Exception):
     """A tenant of the settings file, which no page changes."""
@@ -102,7 +105,7 @@ def admin_view(action: AdminAction) -> Callable[[View], View]:
                 return answer
             try:
                 visit = _find_visit(tenant)
-                if visit is None or not visit.may(action):
+                if visit is None or not visit.may(action) or (action in _SHOWS_TENANT and not visit.may(AdminAction.VIEW)):
                     abort(404)
                 return view(visit, **values)
             except ReadOnlyTenant:

@@ -25,6 +25,7 @@ from samljit.views.attempts import printable
 from samljit.views.mounted import Mounted, mounted, utc_now
 
 _MOST_NAMED = 20
+_LONGEST_SHOWN = 10_000
 
 
 def in_app(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -176,9 +177,9 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 def shown(value: Any) -> str:
-    """One value as people read it: times in UTC, and a dash for nothing."""
+    """One value as people read it: times in UTC, a dash for nothing, and what could pass for output of ours, or change it, escaped."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "-" if value is None or value == "" else str(value)
+    return "-" if value is None or value == "" else printable(str(value), longest=_LONGEST_SHOWN)

@@ -82,7 +82,7 @@ def rekey_identities(slug: str, *, entity_id: str, by: str | None, as_json: bool
     then = "Restart the app now." if found.metadata_source is None else f"Now: flask samljit tenant refresh {slug} --entity-id {entity_id}"
     click.echo(f"Filed {count} identities of {slug} under {entity_id}." + (f" {then}" if count else ""))
     for issuer in left:
-        click.echo(f"Left alone, of another directory: {issuer}")
+        click.echo(f"Left alone, of another directory: {shown(issuer)}")
 
 
 def _check_new_entity_id(found: Tenant, entity_id: str) -> None:

@@ -13,6 +13,9 @@ LONGEST = 64 * 1024
 _COLON = re.compile(r":(?=\s|$)")  # names of claims hold colons too
 
 
+_NO_XML = re.compile("[\x00\ud800-\udfff]")  # JSON can say them; no assertion can, and no database keeps them
+
+
 class NotClaims(ValueError):
     """`str()` says what is wrong, and names the claim."""
 
@@ -46,7 +49,7 @@ def read_claims(written: Any, aliases: Mapping[str, str]) -> tuple[dict[str, tup
     claims: dict[str, tuple[str, ...]] = {}
     for name, value in written.items():
         values = value if isinstance(value, list) else [value]
-        if not all(isinstance(text, str) for text in values):
+        if not all(isinstance(text, str) and not _NO_XML.search(text) for text in (name, *values)):
             raise NotClaims(f"{name!r} must be a text or a list of texts, as in SAML.")
         claims[claim_name(str(name), aliases)] = tuple(values)
     return claims, "".join(claims.pop(NAME_ID, ())[:1])
