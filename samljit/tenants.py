@@ -83,7 +83,7 @@ def outline_tenant(slug: str, document: Mapping[str, Any], settings: Settings, *
     """A tenant of the database that cannot be used as its documents are: enough of it to name it. Nobody can sign in to it, and where
     only the IdP was a way in, that stays so."""
     place, name = f"{settings.base_url}{settings.url_prefix}/{slug}", document.get("name")
-    exempt = document.get("break_glass")
+    exempt, entity_id = document.get("break_glass"), document.get("entity_id")
     return Tenant(
         id=tenant_id,
         slug=slug,
@@ -91,7 +91,7 @@ def outline_tenant(slug: str, document: Mapping[str, Any], settings: Settings, *
         enabled=document.get("enabled") is not False,
         revision="",
         preset=DEFAULT_PRESET,
-        entity_id=f"{place}/metadata",
+        entity_id=entity_id if isinstance(entity_id, str) and entity_id.isprintable() else f"{place}/metadata",
         acs_url=f"{place}/acs",
         metadata_url=f"{place}/metadata",
         idp=None,

@@ -147,6 +147,14 @@ def test_a_tenant_that_cannot_be_used_as_it_stands_has_metadata_all_the_same(tmp
     assert root.find(".//md:RequestedAttribute", MD) is None
 
 
+@pytest.mark.parametrize(("written", "told"), [("urn:x", "urn:x"), ("\x00", None), (["x"], None)], ids=["text", "control", "list"])
+def test_its_identifier_stays_the_one_that_entra_knows(tmp_path: Path, written: object, told: str | None) -> None:
+    settings, _ = read_settings({"base_url": "https://app.example.com"}, base=tmp_path)
+    assert settings is not None
+    root = described(outline_tenant("broken", {"entity_id": written}, settings, tenant_id=UUID(int=7)))
+    assert root.get("entityID") == (told or "https://app.example.com/saml/broken/metadata")
+
+
 def test_a_name_id_format_is_named_where_it_is_configured() -> None:
     persistent = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
     tenants = [replace(FULL, name_id_format=wanted) for wanted in (persistent, None)]

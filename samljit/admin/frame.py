@@ -9,6 +9,7 @@ from flask import Response, session
 
 from samljit.admin.forms import AdminForm
 from samljit.admin.sections import find_section, groups_for
+from samljit.admin.standing import Validity, validity_of
 from samljit.admin.visit import Visit, see_other
 from samljit.views.pages import page
 from samljit.views.words import N_
@@ -50,6 +51,7 @@ class State:
 _MISFIT = State("danger", N_("Not usable"))
 _OFF = State("quiet", N_("Switched off"))
 _NOT_CONNECTED = State("warn", N_("Not connected"))
+_EXPIRED = State("danger", N_("Certificate expired"))
 _ON = State("ok", N_("Switched on"))
 
 
@@ -59,7 +61,9 @@ def _state(visit: Visit) -> State:
         return _MISFIT
     if not tenant.enabled:
         return _OFF
-    return _ON if tenant.idp is not None and tenant.idp.is_usable(visit.now) else _NOT_CONNECTED
+    if tenant.idp is None or not tenant.idp.is_usable(visit.now):
+        return _NOT_CONNECTED
+    return _EXPIRED if validity_of(visit) is Validity.EXPIRED and not tenant.accept_expired_certificates else _ON
 
 
 def done(address: str, text: str, *, kind: str = "ok") -> Response:
