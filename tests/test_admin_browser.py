@@ -153,7 +153,7 @@ PAGES = (
     Shown("claims-long", "claims", at("adatum", "/claims")),
     Shown("claims-misfit", "claims", at("wingtip", "/claims")),
     Shown("claims-read-only", "claims", at("contoso", "/claims")),
-    Shown("claims-field", "claims_field", at("adatum", "/claims/field?field=last_name")),
+    Shown("claims-field", "claims_field", at("adatum", "/claims/field?name=last_name")),
     Shown("accounts", "accounts", at("fabrikam", "/accounts")),
     Shown("accounts-read-only", "accounts", at("contoso", "/accounts")),
     Shown("draft", "draft", at("adatum", "/draft")),

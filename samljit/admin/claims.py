@@ -103,8 +103,10 @@ def _with_top(mapping: TenantMapping, edit: TopEdit) -> TenantMapping:
     old = object_at(mapping.merged, "identity")
     wanted = {**IDENTITY, **old, "source": edit.source or None}
     mapping = mapping.with_section("identity", rewritten(old, wanted, usual={**dict.fromkeys(wanted), **IDENTITY}))
-    is_same = edit.sync_mode == mapping.merged.get("sync_mode", SyncMode.ALWAYS)
-    return mapping if is_same else mapping.with_section("sync_mode", edit.sync_mode)
+    if edit.sync_mode == mapping.merged.get("sync_mode", SyncMode.ALWAYS):
+        return mapping
+    is_usual = edit.sync_mode == mapping.usual.get("sync_mode", SyncMode.ALWAYS)
+    return mapping.without_section("sync_mode") if is_usual else mapping.with_section("sync_mode", edit.sync_mode)
 
 
 def _show_table(
@@ -218,8 +220,8 @@ def _change_field(visit: Visit, form: MappingForm, mapping: TenantMapping, targe
     if what in ("remove", "restore"):
         edit = edit_of(mapping.fields.get(target.name), target.column)
         changed = mapping.without_field(target.name) if what == "remove" else mapping.restored(target.name)
-    elif target.column is None:
-        is_other = target.name in mapping.fields or not target.is_new
+    elif target.column is None or (target.is_new and target.name in mapping.fields):
+        is_other = target.column is None and (target.name in mapping.fields or not target.is_new)
         form.add_fault("field", told_fault(Problem("", "protected_target", "")) if is_other else gettext(_NOT_A_FIELD))
         return _show_field(visit, form, mapping, target, edit=edit)
     else:

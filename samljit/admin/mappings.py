@@ -77,8 +77,11 @@ class TenantMapping:
         return self._with_fields({name: rule for name, rule in object_at(self.own, "fields").items() if name != target})
 
     def with_section(self, key: str, value: Any) -> TenantMapping:
-        """With this section, sync_mode or identity; one that is in effect already is not written down once more."""
-        return self if self.merged.get(key) == value else replace(self, own={**self.own, key: value})
+        """With this section, sync_mode or identity; one that is in effect already, or says nothing, is not written down."""
+        if self.merged.get(key) == value:
+            return self
+        is_idle = value == {} and key not in self.usual and key != "roles"  # roles that say nothing would take every role away
+        return self.without_section(key) if is_idle else replace(self, own={**self.own, key: value})
 
     def without_section(self, key: str) -> TenantMapping:
         """With what every tenant has in its place."""
