@@ -11,8 +11,6 @@ from samljit.mapping.aliases import NAME_ID, claim_name
 
 LONGEST = 64 * 1024
 _COLON = re.compile(r":(?=\s|$)")  # names of claims hold colons too
-
-
 _NO_XML = re.compile("[\x00\ud800-\udfff]")  # JSON can say them; no assertion can, and no database keeps them
 
 
