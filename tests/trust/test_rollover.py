@@ -329,12 +329,12 @@ def test_a_message_that_names_no_request_of_ours_is_not_waited_for(worker: Worke
     signs(host, OLD)
     host.sign_in()
     set_back(host, metadata_tried_at=timedelta(minutes=5))
-    site.script = lambda tls: (time.sleep(2), answer(FakeEntra(keys=[NEW]).metadata())(tls))[1]
+    site.script = lambda tls: (time.sleep(4), answer(FakeEntra(keys=[NEW]).metadata())(tls))[1]
     stranger = FakeEntra(keys=[NEW]).unsolicited(ADELE, acs_url=ACS, audience=f"{ORIGIN}/saml/contoso/metadata", now=datetime.now(UTC))
 
     began = time.monotonic()
     assert post(host, stranger) == 403
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 3.5
 
     eventually(lambda: state(host).metadata_at == state(host).metadata_tried_at)
     assert post(host, answered(host, NEW)) == 200
@@ -347,12 +347,12 @@ def test_a_slow_server_is_waited_for_a_moment_only(worker: Workers, site: Site, 
     signs(host, OLD)
     host.sign_in()
     set_back(host, metadata_tried_at=timedelta(minutes=5))
-    site.script = lambda tls: (time.sleep(2), answer(FakeEntra(keys=[NEW]).metadata())(tls))[1]
+    site.script = lambda tls: (time.sleep(4), answer(FakeEntra(keys=[NEW]).metadata())(tls))[1]
     sent, again = answered(host, NEW), answered(host, NEW)
 
     began = time.monotonic()
     assert post(host, sent) == 403
-    assert 0.5 <= time.monotonic() - began < 1.5
+    assert 0.5 <= time.monotonic() - began < 3.5
 
     eventually(lambda: state(host).metadata_at == state(host).metadata_tried_at)
     assert post(host, again) == 200
@@ -389,13 +389,13 @@ def test_a_day_old_document_is_fetched_again_and_no_sign_in_waits_for_that(worke
     host.sign_in()
     age = timedelta(hours=hours)
     set_back(host, metadata_at=age, metadata_tried_at=age)
-    site.script = lambda tls: (time.sleep(1), answer(FakeEntra(keys=[OLD, NEW]).metadata())(tls))[1]
+    site.script = lambda tls: (time.sleep(4), answer(FakeEntra(keys=[OLD, NEW]).metadata())(tls))[1]
 
     other = worker()
     signs(other, OLD)
     began = time.monotonic()
     assert landed(other.sign_in()) == GOOD
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3.5
 
     if fetches == 2:
         eventually(lambda: state(host).metadata_at == state(host).metadata_tried_at)
