@@ -341,7 +341,7 @@ def test_nothing_that_anybody_wrote_is_taken_for_markup_or_turns_the_text_around
 @pytest.fixture(scope="module")
 def dressed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminSite]:
     def configure(app: Flask) -> None:
-        app.jinja_loader = ChoiceLoader([DictLoader({"shop.html": LAYOUT}), app.jinja_loader])  # type: ignore[list-item]
+        app.jinja_loader = ChoiceLoader([DictLoader({"shop.html": LAYOUT}), app.jinja_loader])  # type: ignore[list-item]  # never None
 
     options = {"base_template": "shop.html", "verify_domain": lambda tenant, domain: False}
     with running_admin_site(tmp_path_factory.mktemp("dressed"), configure=configure, seed=seed, **options) as running:

@@ -529,7 +529,7 @@ GRANTS: dict[str, tuple[dict[str, Any], bool]] = {
     "fewer": ({**LIVE_ROLES, "map": {"App.Viewer": ["viewer"]}}, True),
     "with notes": ({**LIVE_ROLES, "notes": {"App.Admin": "The admins"}}, True),
     "another role for a value": ({**LIVE_ROLES, "map": {"App.Viewer": ["admin"]}}, False),
-    "another value for a role": ({**LIVE_ROLES, "map": {**LIVE_ROLES["map"], "Everybody": ["viewer"]}}, False),  # type: ignore[dict-item]
+    "another value for a role": ({**LIVE_ROLES, "map": {**LIVE_ROLES["map"], "Everybody": ["viewer"]}}, False),  # type: ignore[dict-item]  # JSON
     "for everybody": ({**LIVE_ROLES, "default": ["viewer"]}, False),
 }
 

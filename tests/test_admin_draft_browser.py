@@ -96,7 +96,7 @@ def show_untested_draft(page: Page, scene: Scene) -> None:
 
 
 def show_tested_draft(page: Page, scene: Scene) -> None:
-    rows_of(scene.host).save_draft(stored(scene.host), {"mapping": {"fields": DRAFT["mapping"]["fields"]}}, author=OPERATOR)  # type: ignore[index]
+    rows_of(scene.host).save_draft(stored(scene.host), {"mapping": {"fields": DRAFT["mapping"]["fields"]}}, author=OPERATOR)  # type: ignore[index]  # JSON
     pass_test(scene.host)
     page.goto(f"{scene.place}/draft")
 

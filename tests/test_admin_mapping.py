@@ -262,7 +262,7 @@ def test_without_a_list_no_role_is_handed_out_from_here_that_is_not_already(host
     rows_of(host).write_all({"fabrikam": document(mapping=live)}, author=OPERATOR, replaces=True)
     refused = send(browser, ACCOUNTS, value_1="other-group", roles_1="editor")
     assert (refused.status, stored(host).draft, "guards.grantable_roles" in refused.text) == (422, None, True)
-    raw = {**live, "roles": {**live["roles"], "default": ["owner"]}}  # type: ignore[dict-item]
+    raw = {**live, "roles": {**live["roles"], "default": ["owner"]}}  # type: ignore[dict-item]  # a document is JSON of any shape
     rows_of(host).save_draft(stored(host), {"mapping": raw}, author=OPERATOR)  # by whatever way it came in
     tenant, problems = host.app.extensions["samljit"].directory.find_drafted(stored(host), now=OPERATOR.now)
     assert (tenant, {problem.code for problem in problems if not problem.is_warning}) == (None, {"role_not_grantable"})

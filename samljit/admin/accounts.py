@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, request
 
-from samljit.admin.claims import IDENTITY, place_of, rights
-from samljit.admin.documents import NotJson, rewritten
+from samljit.admin.documents import NotJson
 from samljit.admin.frame import admin_page
 from samljit.admin.mapping_form import MappingForm, find_choices, sent
-from samljit.admin.mappings import PLACE, TenantMapping, check_mapping, is_at, judge, mapping_of, object_at
+from samljit.admin.mappings import PLACE, TenantMapping, check_mapping, is_at, judge, mapping_of, object_at, rights
 from samljit.admin.section_edit import (
     PolicyEdit,
     RolesEdit,
@@ -24,7 +22,7 @@ from samljit.admin.section_edit import (
     sent_policy,
     sent_roles,
 )
-from samljit.admin.told_mapping import told_fault
+from samljit.admin.told_mapping import place_of, told_fault
 from samljit.admin.trial import Trial, save_or_try
 from samljit.admin.visit import Visit, admin_view
 from samljit.errors import Problem
@@ -119,7 +117,6 @@ def _change(mapping: TenantMapping, edit: AccountsEdit, form: MappingForm) -> Te
     for row in repeated_values(edit.roles):
         form.add_fault(f"value-{row}", gettext(_TWICE))
     merged = mapping.merged
-    identity = object_at(merged, "identity")
     changed: dict[str, Any] = {}
     try:
         changed["policy"] = policy_of(edit.policy, old=merged.get("policy"))
@@ -131,8 +128,7 @@ def _change(mapping: TenantMapping, edit: AccountsEdit, form: MappingForm) -> Te
         form.add_fault("roles_raw", gettext(_NO_JSON))
     if form.faults:
         return None
-    wanted = {**IDENTITY, **identity, "match": edit.match}
-    mapping = mapping.with_section("identity", rewritten(identity, wanted, usual={**dict.fromkeys(wanted), **IDENTITY}))
+    mapping = mapping.with_identity(match=edit.match)
     for key, value in changed.items():
         mapping = _with_section(mapping, key, value)
     return mapping
@@ -196,7 +192,7 @@ def _show(visit: Visit, form: MappingForm, mapping: TenantMapping, edit: Account
         matches=MATCHES,
         syncs=SYNCS,
         missings=MISSINGS,
-        lacks={key: list(texts) for key, texts in _find_lacks(visit, mapping)},
+        lacks=_find_lacks(visit, mapping),
         roles=sorted({*(grantable or ()), *named}),
         is_limited=grantable is not None,
         has_grantable=bool(grantable),
@@ -213,7 +209,7 @@ def _show(visit: Visit, form: MappingForm, mapping: TenantMapping, edit: Account
     )
 
 
-def _find_lacks(visit: Visit, mapping: TenantMapping) -> Iterator[tuple[str, Iterator[str]]]:
+def _find_lacks(visit: Visit, mapping: TenantMapping) -> dict[str, list[str]]:
     """Why some of it cannot be chosen: what the app was not told, or the tenant has not got, by the choice."""
     shape, tenant = mounted().shape, visit.tenant
     no_email = (
@@ -232,5 +228,4 @@ def _find_lacks(visit: Visit, mapping: TenantMapping) -> Iterator[tuple[str, Ite
         "guests": no_guests,
         "allowed_domains": no_email,
     }
-    for key, lacks in wanted.items():
-        yield key, (gettext(text) for is_lacking, text in lacks if is_lacking)
+    return {key: [gettext(text) for is_lacking, text in lacks if is_lacking] for key, lacks in wanted.items()}

@@ -8,7 +8,8 @@ from flask import Blueprint, Response, request
 
 from samljit.admin.accounts import accounts
 from samljit.admin.certificates import certificates, certificates_refresh
-from samljit.admin.claims import claims, claims_field
+from samljit.admin.claims import claims
+from samljit.admin.claims_field import claims_field
 from samljit.admin.connecting import setup, setup_check
 from samljit.admin.domains import domains
 from samljit.admin.drafts import draft, draft_drop, draft_go_live

@@ -3,57 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from flask import Response, abort, request
+from flask import Response, request
 
-from samljit.admin.documents import NotJson, rewritten
-from samljit.admin.field_edit import CONSTANT, JSON, FieldEdit, control_of, edit_of, rule_of, sent_edit
-from samljit.admin.field_words import MODES, SEVERAL, ShownField, shown_field
+from samljit.admin.field_words import MODES, ShownField, shown_field
 from samljit.admin.frame import admin_page
 from samljit.admin.mapping_form import (
     MappingForm,
-    claims_of,
     find_choices,
     find_test,
     received_claims,
     sent,
     sent_claim,
 )
-from samljit.admin.mapping_words import STEPS
 from samljit.admin.mappings import (
     FIELDS_PLACE,
     PLACE,
     Origin,
     TenantMapping,
-    Verdict,
     check_mapping,
     find_columns,
     is_at,
     judge,
     mapping_of,
     object_at,
+    rights,
 )
 from samljit.admin.results import as_texts
-from samljit.admin.told_mapping import told_fault
+from samljit.admin.told_mapping import place_of, told_fault
 from samljit.admin.trial import Trial, save_or_try
-from samljit.admin.visit import Visit, admin_view, see_other
+from samljit.admin.visit import Visit, admin_view
 from samljit.errors import Problem
 from samljit.mapping.aliases import short_name
 from samljit.mapping.presets import PRESETS
 from samljit.mapping.problems import path_to
 from samljit.mapping.uses import used_claims
-from samljit.model import AdminAction, Match, NameId, SyncMode, Tenant, UserColumn
+from samljit.model import AdminAction, Match, NameId, SyncMode, Tenant
 from samljit.provision.plan import plan_sign_in
-from samljit.views.explained import aliases_of
 from samljit.views.mounted import mounted
-from samljit.views.words import N_, gettext
-
-IDENTITY: dict[str, Any] = {"source": None, "match": Match.IDENTIFIER}
-_NOT_A_FIELD = N_("Choose one of the fields that claims may fill.")
-_NO_JSON = N_("This is not JSON. Write a claim in double quotes, or an object such as {\"source\": \"givenname\"}.")
-_IN_FIELD = N_("Field %(name)s")
-
 
 _IDENTITY_PLACE, _MODE_PLACE = path_to(PLACE, "identity"), path_to(PLACE, "sync_mode")
 _CONTROLS = {_IDENTITY_PLACE: "identity-0", _MODE_PLACE: "sync_mode"}
@@ -100,9 +87,7 @@ def claims(visit: Visit) -> Response:
 
 
 def _with_top(mapping: TenantMapping, edit: TopEdit) -> TenantMapping:
-    old = object_at(mapping.merged, "identity")
-    wanted = {**IDENTITY, **old, "source": edit.source or None}
-    mapping = mapping.with_section("identity", rewritten(old, wanted, usual={**dict.fromkeys(wanted), **IDENTITY}))
+    mapping = mapping.with_identity(source=edit.source or None)
     if edit.sync_mode == mapping.merged.get("sync_mode", SyncMode.ALWAYS):
         return mapping
     is_usual = edit.sync_mode == mapping.usual.get("sync_mode", SyncMode.ALWAYS)
@@ -139,17 +124,6 @@ def _show_table(
     )
 
 
-def rights(visit: Visit) -> dict[str, Any]:
-    stored = visit.stored
-    may_edit = stored is not None and visit.may(AdminAction.EDIT)
-    return {
-        "may_edit": may_edit,
-        "may_try": may_edit and visit.may(AdminAction.TEST),
-        "has_test": bool(stored and stored.last_test and stored.last_test["claims"]),
-        "has_draft": stored is not None and "mapping" in (stored.draft or {}),
-    }
-
-
 def _shown_fields(visit: Visit, mapping: TenantMapping, tenant: Tenant | None, problems: list[Problem]) -> list[ShownField]:
     mode = str(mapping.merged.get("sync_mode", SyncMode.ALWAYS))
     last = _last_values(visit, tenant)
@@ -171,109 +145,3 @@ def _last_values(visit: Visit, tenant: Tenant | None) -> dict[str, tuple[str, ..
     name_id = test.name_id or NameId("")
     plan = plan_sign_in(test.claims, name_id=name_id, mapping=tenant.mapping, shape=mounted().shape, user=None)
     return {one.field: as_texts(one.new) for one in plan.decisions}
-
-
-def place_of(problem: Problem) -> str:
-    """The field that a problem is about, for those who stand elsewhere; "" for none."""
-    place = problem.path.removeprefix(FIELDS_PLACE)
-    if place == problem.path or not place:
-        return ""
-    return gettext(_IN_FIELD, name=place.lstrip(".").partition(".")[0].strip('["]'))
-
-
-# --- one field --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """The field that is edited: "" until it has been chosen. `column` is None where no claim may fill it."""
-
-    name: str
-    is_new: bool
-    column: UserColumn | None
-
-
-@admin_view(AdminAction.VIEW)
-def claims_field(visit: Visit) -> Response:
-    """One field, named in the address, or one to be added; sent, it is saved, tried, taken out or put back."""
-    form, mapping, columns = MappingForm(), mapping_of(visit), find_columns(visit)
-    is_good = form.is_sent(visit)
-    named = request.args.get("name")
-    if named is not None and mapping.origin(named) is None and named not in columns:
-        return see_other(visit.url("claims"))
-    name = sent("field") if named is None else named
-    target = _Target(name, named is None, columns.get(name))
-    edit = edit_of(mapping.fields.get(name), target.column)
-    if request.method != "POST":
-        if named is None:
-            visit.must(AdminAction.EDIT)
-            edit = FieldEdit(sources=tuple(filter(None, [request.args.get("claim", "")])))
-        return _show_field(visit, form, mapping, target, edit=edit)
-    visit.must(AdminAction.EDIT)
-    return _change_field(visit, form, mapping, target, is_good=is_good)
-
-
-def _change_field(visit: Visit, form: MappingForm, mapping: TenantMapping, target: _Target, *, is_good: bool) -> Response:
-    what, edit = sent("do"), sent_edit()
-    if what.startswith("more-"):
-        return _show_field(visit, form, mapping, target, edit=edit)
-    if what in ("remove", "restore"):
-        edit = edit_of(mapping.fields.get(target.name), target.column)
-        changed = mapping.without_field(target.name) if what == "remove" else mapping.restored(target.name)
-    elif target.column is None or (target.is_new and target.name in mapping.fields):
-        is_other = target.column is None and (target.name in mapping.fields or not target.is_new)
-        form.add_fault("field", told_fault(Problem("", "protected_target", "")) if is_other else gettext(_NOT_A_FIELD))
-        return _show_field(visit, form, mapping, target, edit=edit)
-    else:
-        try:
-            changed = mapping.with_field(target.name, rule_of(edit, target.column, old=mapping.fields.get(target.name)))
-        except NotJson:
-            form.add_fault("raw", gettext(_NO_JSON))
-            return _show_field(visit, form, mapping, target, edit=edit)
-    verdict = judge(visit, changed, places=(path_to(FIELDS_PLACE, target.name),))
-    _place_faults(form, verdict, target, edit=edit)
-    answer = save_or_try(visit, form, changed, verdict, address=visit.url("claims")) if is_good else None
-    return answer if isinstance(answer, Response) else _show_field(visit, form, mapping, target, edit=edit, trial=answer)
-
-
-def _place_faults(form: MappingForm, verdict: Verdict, target: _Target, *, edit: FieldEdit) -> None:
-    place = path_to(FIELDS_PLACE, target.name)
-    for problem in verdict.faults:
-        if is_at(problem, place):
-            form.add_fault(control_of(problem.path.removeprefix(place), edit), told_fault(problem))
-        else:
-            form.add_fault("main", told_fault(problem), label=place_of(problem))
-
-
-def _show_field(
-    visit: Visit, form: MappingForm, mapping: TenantMapping, target: _Target, *, edit: FieldEdit, trial: Trial | None = None
-) -> Response:
-    if not target.is_new and target.name == "" and mapping.origin("") is None:
-        abort(404)
-    more, column = sent("do"), target.column
-    test = find_test(visit)
-    return admin_page(
-        visit,
-        "claims_field.html",
-        section="claims",
-        form=form,
-        target=target,
-        column=column,
-        edit=edit,
-        origin=None if target.is_new else mapping.origin(target.name),
-        usual_raw=edit_of(object_at(mapping.usual, "fields").get(target.name), column).raw,
-        targets=[name for name in find_columns(visit) if name not in mapping.fields],
-        choices=find_choices(visit),
-        source_rows=[*edit.sources, *[""] * (2 if more == "more-source" else 1)],
-        step_rows=[*edit.steps, *[None] * (2 if more == "more-step" else 1)],
-        steps=STEPS,
-        own_steps=sorted({*mounted().transforms, *(step.kind for step in edit.steps)} - {*STEPS, "{split}", "{map}"}),
-        several=SEVERAL,
-        modes=MODES,
-        mode=str(mapping.merged.get("sync_mode", SyncMode.ALWAYS)),
-        received={short_name(name, aliases_of(visit.tenant)): values for name, values in claims_of(test).items()} if test else {},
-        is_json_only=edit.way == JSON and request.method != "POST",
-        is_constant=edit.way == CONSTANT,
-        trial=trial,
-        **rights(visit),
-    )

@@ -8,6 +8,7 @@ from typing import Any
 
 from samljit.admin.connecting import find_drafted_idp
 from samljit.admin.mapping_words import told_claims, told_rule, told_value
+from samljit.admin.mappings import object_at
 from samljit.admin.told import told_thumbprint
 from samljit.admin.visit import Visit
 from samljit.mapping.aliases import short_name
@@ -82,15 +83,15 @@ def find_differences(visit: Visit) -> list[Part]:
     """What the draft changes of what is live, the parts without a change left out."""
     stored = visit.get_stored()
     defaults = mounted().settings.mapping
-    before, after = (merge_documents(defaults, _section(one, "mapping")) for one in (stored.live, stored.drafted))
+    before, after = (merge_documents(defaults, object_at(one, "mapping")) for one in (stored.live, stored.drafted))
     preset = PRESETS.get(str(stored.drafted.get("preset", visit.tenant.preset)))
     usual = short_name(preset.identity_source, preset.aliases) if preset else ""
     parts = (
         (N_("Connection"), _connection(visit)),
         (N_("How people are known"), _identity(before, after, usual=usual)),
         (N_("Fields"), _fields(before, after)),
-        (N_("Roles"), _roles(_section(before, "roles"), _section(after, "roles"))),
-        (N_("Who is let in"), _policy(_section(before, "policy"), _section(after, "policy"))),
+        (N_("Roles"), _roles(object_at(before, "roles"), object_at(after, "roles"))),
+        (N_("Who is let in"), _policy(object_at(before, "policy"), object_at(after, "policy"))),
         (N_("Everything else"), _others(visit, before, after)),
     )
     return [Part(gettext(title), lines) for title, found in parts if (lines := tuple(found))]
@@ -109,7 +110,7 @@ def _connection(visit: Visit) -> Iterator[Difference]:
         for name, value in names:
             yield from _line(gettext(name), value(was) if was else None, value(will) if will else unreadable)
         yield from _certificates(was, will)
-        urls = (_section(one, "idp").get("metadata_url") for one in (stored.live, stored.drafted))
+        urls = (object_at(one, "idp").get("metadata_url") for one in (stored.live, stored.drafted))
         yield from _line(gettext(N_("App Federation Metadata Url")), *map(told_value, urls))
     directories = (told_value(one.get("entra_tenant_id")) for one in (stored.live, stored.drafted))
     yield from _line(gettext(N_("Tenant ID")), *directories)
@@ -124,7 +125,7 @@ def _certificates(was: IdentityProvider | None, will: IdentityProvider | None) -
 
 
 def _identity(before: Mapping[str, Any], after: Mapping[str, Any], *, usual: str) -> Iterator[Difference]:
-    was, will = _section(before, "identity"), _section(after, "identity")
+    was, will = object_at(before, "identity"), object_at(after, "identity")
     sources = (str(one.get("source") or usual) for one in (was, will))
     yield from _line(gettext(N_("People are known by the claim")), *sources)
     matches = (_told("match", one.get("match", "identifier")) for one in (was, will))
@@ -132,7 +133,7 @@ def _identity(before: Mapping[str, Any], after: Mapping[str, Any], *, usual: str
 
 
 def _fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
-    was, will = _section(before, "fields"), _section(after, "fields")
+    was, will = object_at(before, "fields"), object_at(after, "fields")
     for target in {**was, **will}:
         if was.get(target) != will.get(target):
             yield Difference(str(target), told_rule(was.get(target)), told_rule(will.get(target)), is_place=True)
@@ -142,13 +143,13 @@ def _roles(was: Mapping[str, Any], will: Mapping[str, Any]) -> Iterator[Differen
     for key, (name, usual) in _ROLES.items():  # without the section, nothing of it holds
         yield from _line(gettext(name), *(_told(key, one.get(key, usual if one else None)) for one in (was, will)))
     yield from _rest(was, will, known={*_ROLES, "map", "notes"})
-    old, new = _section(was, "map"), _section(will, "map")
-    notes = {**_section(was, "notes"), **_section(will, "notes")}
+    old, new = object_at(was, "map"), object_at(will, "map")
+    notes = {**object_at(was, "notes"), **object_at(will, "notes")}
     for value in {**old, **new}:
         name = f"{value} ({notes[value]})" if value in notes else str(value)
         yield from _line(name, told_value(old.get(value)), told_value(new.get(value)), is_place=True)
     changed = {value for value in {**old, **new} if old.get(value) != new.get(value)}
-    old, new = _section(was, "notes"), _section(will, "notes")
+    old, new = object_at(was, "notes"), object_at(will, "notes")
     for value in {**old, **new}.keys() - changed:
         yield from _line(gettext(N_("Note on %(value)s"), value=value), told_value(old.get(value)), told_value(new.get(value)))
 
@@ -186,10 +187,3 @@ def _told(key: str, value: Any) -> str | None:
         return told_claims(value)
     text = _VALUES.get((key, value)) if isinstance(value, str) else None
     return gettext(text) if text else told_value(value)
-
-
-def _section(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A section of a document; empty where there is none, or something that is no section."""
-    found = document.get(key)
-    return found if isinstance(found, Mapping) else {}
-

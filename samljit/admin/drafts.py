@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response, current_app, request
+from flask import Response, request
 
 from samljit.admin.differences import find_differences
 from samljit.admin.draft_check import check_draft, find_changes, find_concerned
@@ -75,9 +75,8 @@ def _show_changed(visit: Visit, form: AdminForm) -> Response:
 def _show(visit: Visit, form: AdminForm) -> Response:
     stored = visit.stored
     if stored is None or stored.draft is None:
-        has_claims = "samljit.admin.claims" in current_app.view_functions
         may_edit = stored is not None and visit.may(AdminAction.EDIT)
-        return admin_page(visit, "draft.html", section="draft", form=form, check=None, has_claims=has_claims, may_edit=may_edit)
+        return admin_page(visit, "draft.html", section="draft", form=form, check=None, may_edit=may_edit)
     check = check_draft(visit)
     return admin_page(
         visit,

@@ -9,19 +9,22 @@ from typing import Any
 
 from flask import Response
 
+from samljit.admin.documents import rewritten
 from samljit.admin.frame import done
 from samljit.admin.mapping_form import MappingForm
 from samljit.admin.visit import Visit
 from samljit.errors import Problem, ProvisioningRefused
 from samljit.mapping.document import merge_documents
 from samljit.mapping.problems import path_to
-from samljit.model import Tenant, UserColumn
+from samljit.model import AdminAction, Match, Tenant, UserColumn
 from samljit.sql.tenants import StaleEdit
 from samljit.views.mounted import mounted
 from samljit.views.words import N_, gettext
 
 PLACE = "$.mapping"
 FIELDS_PLACE = path_to(PLACE, "fields")
+
+_IDENTITY: Mapping[str, Any] = {"source": None, "match": Match.IDENTIFIER}
 
 _SAVED = N_("Saved in the draft. Nobody signs in differently yet: try it with a test sign-in first, then make it live.")
 _SAME = N_("Nothing was changed.")
@@ -83,6 +86,12 @@ class TenantMapping:
         is_idle = value == {} and key not in self.usual and key != "roles"  # roles that say nothing would take every role away
         return self.without_section(key) if is_idle else replace(self, own={**self.own, key: value})
 
+    def with_identity(self, **changes: Any) -> TenantMapping:
+        """With these keys of the section `identity`; what goes without saying is not written down."""
+        old = object_at(self.merged, "identity")
+        wanted = {**_IDENTITY, **old, **changes}
+        return self.with_section("identity", rewritten(old, wanted, usual={**dict.fromkeys(wanted), **_IDENTITY}))
+
     def without_section(self, key: str) -> TenantMapping:
         """With what every tenant has in its place."""
         return replace(self, own={name: value for name, value in self.own.items() if name != key})
@@ -103,6 +112,18 @@ def mapping_of(visit: Visit) -> TenantMapping:
     settings = mounted().settings
     own = settings.tenants[visit.tenant.slug].mapping if visit.stored is None else visit.stored.drafted.get("mapping")
     return TenantMapping(settings.mapping, own if isinstance(own, Mapping) else {})
+
+
+def rights(visit: Visit) -> dict[str, Any]:
+    """What the visitor may do about the mapping, and what there is of it, for the templates."""
+    stored = visit.stored
+    may_edit = stored is not None and visit.may(AdminAction.EDIT)
+    return {
+        "may_edit": may_edit,
+        "may_try": may_edit and visit.may(AdminAction.TEST),
+        "has_test": bool(stored and stored.last_test and stored.last_test["claims"]),
+        "has_draft": stored is not None and "mapping" in (stored.draft or {}),
+    }
 
 
 def find_columns(visit: Visit) -> dict[str, UserColumn]:

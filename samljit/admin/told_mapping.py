@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from samljit.admin.mappings import FIELDS_PLACE
 from samljit.errors import Problem
 from samljit.views.words import N_, gettext
 
@@ -56,8 +57,18 @@ _AT = {
     "any_of": N_("Enter at least one value."),
 }
 
+_IN_FIELD = N_("Field %(name)s")
+
 
 def told_fault(problem: Problem) -> str:
     """One problem, and what to do about it."""
     text = _TEXTS.get(problem.code) or next((text for key, text in _AT.items() if key in problem.path.split(".")[-1].split("[")), None)
     return gettext(text) if text else f"{problem.message} {problem.hint}".strip()
+
+
+def place_of(problem: Problem) -> str:
+    """The field that a problem is about, for those who stand elsewhere; "" for none."""
+    place = problem.path.removeprefix(FIELDS_PLACE)
+    if place == problem.path or not place:
+        return ""
+    return gettext(_IN_FIELD, name=place.lstrip(".").partition(".")[0].strip('["]'))
