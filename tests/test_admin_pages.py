@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from samljit.model import Tenant
+from samljit.model import AdminAction, Tenant
 from samljit.sql.audit import AuditAction
 from samljit.testing import Browser, FakeEntra, Form, Page, sign_in, signing_key
-from tests.admin_host import BASE, FABRIKAM, OPERATOR, add_user, browser_of, document, make_admin_host, rows_of, stored
+from tests.admin_host import BASE, FABRIKAM, OPERATOR, add_user, authorize, browser_of, document, make_admin_host, rows_of, stored
 from tests.conftest import Mount
 from tests.host import ADELE, BIANCA, ORIGIN, Host, settings_for
 from tests.https import Site
@@ -87,6 +87,12 @@ def test_the_overview_says_how_it_stands_and_what_comes_next(
         change(host, **patch)
     page = words(browser.get(f"{PLACE}/"))
     assert (headline in page, step in page) == (True, True)
+
+
+def test_nobody_is_led_on_to_a_page_that_is_not_there_for_them(mount: Mount) -> None:
+    host = make_admin_host(mount, authorize=lambda user, tenant, action: authorize(user, tenant, action) and action != AdminAction.TEST)
+    page = browser_of(host, FRED).get(f"{PLACE}/")
+    assert ("Nobody has signed in yet" in page.text, "/test" in page.text) == (True, False)
 
 
 @pytest.mark.parametrize(("days", "told"), [(-1, "last certificate has expired"), (20, "Expires soon"), (200, "Valid")])

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 
-from flask import Response, current_app
+from flask import Response
 
 from samljit.admin.frame import admin_page
+from samljit.admin.sections import find_section
 from samljit.admin.standing import Rule, Validity, has_passed, rule_of, validity_of
 from samljit.admin.visit import Visit, admin_view
 from samljit.federation.expiry import last_certificate
@@ -112,6 +113,6 @@ def _next_step(visit: Visit, validity: Validity, *, is_tested: bool, is_unusable
     )
     for is_wanted, text, name, label in steps:
         if is_wanted:
-            is_there = f"samljit.admin.{name}" in current_app.view_functions
-            return Step(gettext(text), visit.url(name) if is_there else None, gettext(label))
+            may_open = visit.may(find_section(name).action)
+            return Step(gettext(text), visit.url(name) if may_open else None, gettext(label))
     return None
