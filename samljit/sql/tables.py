@@ -213,13 +213,13 @@ def _session_table(metadata: sa.MetaData, tenant_state: sa.Table, user_key: sa.C
         metadata,
         sa.Column("id", _BIG, primary_key=True),
         sa.Column("reference", sa.String(12), nullable=False),
-        _tenant_column(tenant_state, "session"),
+        _tenant_column(tenant_state, "session", index=None),  # both keys are a tenant's own
         _user_column(user_key, "session", ondelete="CASCADE", nullable=False),
         sa.Column("session_key", sa.String(64), index=True),
         sa.Column("name_id_key", sa.String(64), nullable=False, index=True),
         sa.Column("name_id", sa.JSON, nullable=False),
         sa.Column("session_index", sa.Text),
-        sa.Column("began_at", _TIME, nullable=False, index=True),
+        sa.Column("began_at", _TIME, nullable=False),  # what is over is looked for by this or by `ended_at`, so no index would serve
         sa.Column("ended_at", _TIME),
         sa.UniqueConstraint("reference", name="uq_samljit_session_reference"),
     )
