@@ -46,7 +46,8 @@ class Transaction(Protocol):
         """Remembers that these claims have come from the tenant, which is locked. Raises: TenantChanged where all of them have before."""
 
     def consume(self, *, tenant_id: UUID, assertion_hash: str, request_nonce: str | None, expires: datetime) -> None:
-        """Remembers an assertion and its request as used. The first statement but for the tenant's lock. Raises: Replayed."""
+        """Remembers an assertion and its request as used. The first statement but for the tenant's lock. Raises: Replayed; or the next
+        `find_user` does, else the end of the transaction, where the database can do both at once."""
 
     def find_user(self, subject: Subject, *, tenant: Tenant) -> ExistingUser | None:
         """The user linked to this subject, or None where there is no such identity. Raises: ProvisioningRefused

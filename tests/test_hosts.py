@@ -45,9 +45,11 @@ from sqlalchemy.orm import (
     validates,
 )
 
-from samljit import ConfigError, SamlJit
+from samljit import ConfigError, SamlJit, signed_in
 from samljit.testing import Browser, FakeEntra, Page, sign_in
 from tests.host import ADELE, BIANCA, FIELDS, LOGIN, ORIGIN, Host, make_host, make_user_model, settings_for
+from tests.servers import database
+from tests.test_store import close, forms, post_at_once
 
 
 @dataclass
@@ -87,6 +89,22 @@ def app_with(
     if saml is not None:
         saml.init_app(app)
     return app
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    with database(request.param, tmp_path) as url:
+        made = create_engine(url)
+        yield made
+        made.dispose()
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[Engine]:
+    with database("postgres", tmp_path) as url:
+        made = create_engine(url)
+        yield made
+        made.dispose()
 
 
 @pytest.fixture
@@ -180,6 +198,19 @@ def test_a_host_whose_sqlite_transactions_hold_their_locks_signs_people_in(tmp_p
 
     assert [host.sign_in(person).text for person in (ADELE, BIANCA, ADELE)] == ["user 1", "user 2", "user 1"]
     host.engine.dispose()
+
+
+@pytest.mark.parametrize("begin", ["BEGIN", "BEGIN IMMEDIATE"])
+def test_people_who_come_at_once_wait_for_each_other_where_a_sqlite_transaction_begins_with_what_is_read(
+    tmp_path: Path, begin: str
+) -> None:
+    host = make_host(tmp_path)
+    host.engine.dispose()
+    event.listen(host.engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+    event.listen(host.engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    posts = [form for person in (ADELE, BIANCA) for form in forms(host, person, 6)]
+    assert (post_at_once(host, posts), host.count("users")) == ({200: 12}, 2)
+    close(host)
 
 
 @pytest.mark.parametrize(
@@ -449,6 +480,63 @@ MODELS = [
 def test_a_user_class_of_any_make_will_do(tmp_path: Path, engine: Engine, model_of: Callable[[], type[Any]]) -> None:
     host = mount(tmp_path, engine, model_of(), fields={"email": {"source": "emailaddress", "required": True}})
     assert_signs_in(host)
+
+
+@pytest.mark.parametrize("model_of", [model_of for model_of in MODELS if model_of is not in_a_schema_of_its_own])
+def test_a_user_class_of_any_make_will_do_on_postgresql_which_loads_it_by_other_statements(
+    tmp_path: Path, postgres: Engine, model_of: Callable[[], type[Any]]
+) -> None:
+    host = mount(tmp_path, postgres, model_of(), fields={"email": {"source": "emailaddress", "required": True}})
+    assert_signs_in(host)
+
+
+def with_an_organization() -> type[Any]:
+    """A user class that loads two relationships with every user: one that is written through and one that is only looked at."""
+    Base = base()
+
+    class Organization(Base):
+        __tablename__ = "organizations"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        slug: Mapped[str] = mapped_column(String(63))
+        members: Mapped[list[Any]] = relationship("User", viewonly=True, primaryjoin="Organization.id == User.region_id")
+
+    class User(UserMixin, Base):
+        __tablename__ = "users"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        email: Mapped[str] = mapped_column(String(200), unique=True)
+        organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"), default=1)
+        region_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"), default=2)
+        organization: Mapped[Any] = relationship(Organization, lazy="joined", foreign_keys=organization_id)
+        region: Mapped[Any] = relationship(Organization, lazy="selectin", foreign_keys=region_id, viewonly=True)
+
+    return User
+
+
+@pytest.mark.parametrize("is_in_use", [False, True], ids=["the host's session is fresh", "the host's session is in use"])
+def test_who_has_signed_in_is_in_the_hosts_session_with_all_that_the_class_loads(
+    tmp_path: Path, any_engine: Engine, is_in_use: bool
+) -> None:
+    model = with_an_organization()
+    model.metadata.create_all(any_engine)
+    session = scoped_session(sessionmaker(any_engine))
+    with any_engine.begin() as connection:
+        connection.execute(text("INSERT INTO organizations (id, slug) VALUES (1, 'contoso'), (2, 'emea')"))
+    host = mount(tmp_path, any_engine, model, session=session)
+    if is_in_use:
+        host.app.before_request(lambda: print(session.scalars(select(model)).unique().all()))
+    seen: list[Any] = []
+
+    def look(_: Flask, user_id: Any, **__: Any) -> None:
+        user = current_user._get_current_object()
+        members = [member.email for member in user.region.members]  # a look-up from what was loaded along
+        seen.append((user.id == user_id, user in session, user.organization in session, user.organization.slug, members))
+        user.organization.slug = "renamed"  # what a host's own code may do here
+        session.commit()
+
+    with signed_in.connected_to(look):
+        assert [host.sign_in().status for _ in range(2)] == [200, 200]
+    assert seen == [(True, True, True, slug, [ADELE.email]) for slug in ("contoso", "renamed")]
+    session.remove()
 
 
 @pytest.mark.parametrize("model_of", MODELS)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,6 +104,46 @@ def test_the_same_assertion_sixteen_times_at_once_is_accepted_once(any_host: Hos
     assert post_at_once(any_host, [form] * THREADS) == {200: THREADS}
     assert outcomes(any_host) == {"create": 1, "replayed": THREADS - 1}
     assert (any_host.count("users"), any_host.count("samljit_assertion")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({}, id="nothing has changed"),
+        pytest.param({"active": False}, id="the person has been switched off"),
+        pytest.param({"email": "X" * 200}, id="the user is another by now"),
+    ],
+)
+def test_a_used_assertion_is_told_as_a_replay_whatever_else_speaks_against_it(any_host: Host, change: dict[str, Any]) -> None:
+    [form] = forms(any_host, ADELE, 1)
+    assert post_at_once(any_host, [form]) == {200: 1}
+    if change:
+        with any_host.engine.begin() as connection:
+            connection.execute(any_host.user_model.__table__.update().values(**change))
+    before = any_host.users()
+    assert post_at_once(any_host, [form]) == {200: 1}
+    assert outcomes(any_host) == {"create": 1, "replayed": 1}
+    assert any_host.users() == before
+
+
+def test_others_can_write_to_sqlite_while_a_sign_in_is_read_and_planned(tmp_path: Path) -> None:
+    path, written = tmp_path / "host.sqlite", []
+
+    def write_meanwhile(tenant: Any) -> dict[str, Any]:
+        if host.count("users"):
+            with closing(sqlite3.connect(path, timeout=0)) as other, other:
+                written.append(other.execute("UPDATE samljit_tenant_state SET created_at = created_at").rowcount)
+        return {}
+
+    host = make_host(tmp_path, tenant_fields=write_meanwhile)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    host.sign_in(BIANCA)
+    [form] = forms(host, BIANCA, 1)
+    written.clear()
+    assert post_at_once(host, [form]) == {200: 1}
+    assert (outcomes(host), set(written)) == ({"create": 1, "unchanged": 1}, {1})
+    close(host)
 
 
 def test_different_people_at_once_become_different_users(any_host: Host) -> None:

@@ -17,7 +17,7 @@ _LONGEST_DETAIL = 2000
 
 def new_reference() -> str:
     """A fresh reference, `SJ-XXXX-XXXX`: 40 random bits, unique in the log."""
-    letters = "".join(secrets.choice(_ALPHABET) for _ in range(8))
+    letters = "".join(_ALPHABET[byte % 32] for byte in secrets.token_bytes(8))
     return f"SJ-{letters[:4]}-{letters[4:]}"
 
 

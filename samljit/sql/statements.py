@@ -18,13 +18,15 @@ class Statements:
     """What one sign-in executes; parameters of the inserts are named as the columns are.
 
     `find` gives, by `find_statement`, whom a subject is linked to. The inserts ask for no key back. `alone` writes one row each: of the
-    identity or its use, the session, the attempt. `together` writes those of its key in one statement, which of our databases PostgreSQL
-    alone can; its parameters are named `attempt.reference` and so on. `take` is `finish` for the sign-in of one request and an unchanged
-    tenant, and gives back what the second step needs to know.
+    identity or its use, the session, the attempt. `take` is `finish` for the sign-in of one request and an unchanged tenant, and gives
+    back what the second step needs to know.
+    Several at once, which of our databases PostgreSQL alone can: `consume_and_find`, `together`, which writes the rows of its key, and
+    `take_with_user`. Their parameters are named `attempt.reference` and so on, wherever several tables have a column of that name.
     """
 
     consume: sa.Insert
     find: dict[tuple[bool, bool], sa.Select[Any]]
+    consume_and_find: dict[tuple[bool, bool], sa.Select[Any]]
     alone: dict[str, sa.Insert | sa.Update]
     together: dict[frozenset[str], sa.Insert]
     add_grants: sa.Insert
@@ -32,6 +34,7 @@ class Statements:
     find_handed_over: sa.Select[Any]
     finish: sa.Update
     take: sa.UpdateBase
+    take_with_user: sa.Select[Any]
 
 
 def make_statements(users: HostUsers) -> Statements:
@@ -40,13 +43,15 @@ def make_statements(users: HostUsers) -> Statements:
     reference = attempt.c.reference == sa.bindparam("wanted")
     finish = sa.update(attempt).where(reference, attempt.c.finished_at.is_(None)).values(finished_at=sa.bindparam("moment"))
     handed_over = [attempt.c[name] for name in HANDED_OVER]
+    take = finish.where(*_is_good_to_take(tables)).returning(*handed_over)
+    find = {
+        (counts, grants): find_statement(users, counts=counts, grants=grants) for counts in (False, True) for grants in (False, True)
+    }
+    consume = _add("assertion", tables.assertion).returning(tables.assertion.c.id).cte("consumed")
     return Statements(
         consume=sa.insert(tables.assertion).inline(),
-        find={
-            (counts, grants): find_statement(users, counts=counts, grants=grants)
-            for counts in (False, True)
-            for grants in (False, True)
-        },
+        find=find,
+        consume_and_find={kind: query.add_cte(consume) for kind, query in find.items()},
         alone={
             "sign_in": _sign_in(tables.identity),
             "identity": sa.insert(tables.identity).inline(),
@@ -62,8 +67,18 @@ def make_statements(users: HostUsers) -> Statements:
         find_attempt=sa.select(attempt).where(reference),
         find_handed_over=sa.select(*handed_over).where(reference),
         finish=finish,
-        take=finish.where(*_is_good_to_take(tables)).returning(*handed_over),
+        take=take,
+        take_with_user=_with_user(take, users),
     )
+
+
+def _with_user(take: sa.UpdateBase, users: HostUsers) -> sa.Select[Any]:
+    """The same, and the user whom it signs in: first in the row, None where it is gone."""
+    taken = take.cte("taken")
+    # no wait for the disk, in this statement's transaction: what a crash of the server can lose is that this browser has been here
+    quick = sa.func.set_config("synchronous_commit", "off", True)
+    query = sa.select(users.model, *taken.c, quick).select_from(taken)
+    return query.outerjoin(users.model, getattr(users.model, users.key) == taken.c.user_id)
 
 
 def _is_good_to_take(tables: Tables) -> tuple[sa.ColumnElement[bool], ...]:
@@ -89,20 +104,21 @@ def _sign_in(identity: sa.Table, prefix: str = "") -> sa.Update:
 
 
 def _together(tables: Tables, others: tuple[str, ...]) -> sa.Insert:
-    """An attempt's row and the others, in one statement. A name that several of the tables have would be taken for all of them, so each
-    parameter says whose it is."""
-
-    def add(name: str, table: sa.Table) -> sa.Insert:
-        columns = (column for column in table.c if not column.primary_key)
-        return sa.insert(table).values({column.name: sa.bindparam(f"{name}.{column.name}", type_=column.type) for column in columns})
-
+    """An attempt's row and the others, in one statement."""
     identity, session = tables.identity, tables.session
     made = {
         "sign_in": _sign_in(identity, "sign_in.").returning(identity.c.id),
-        "identity": add("identity", identity).returning(identity.c.id),
-        "session": add("session", session).returning(session.c.id),
+        "identity": _add("identity", identity).returning(identity.c.id),
+        "session": _add("session", session).returning(session.c.id),
     }
-    return add("attempt", tables.attempt).inline().add_cte(*(made[name].cte(f"its_{name}") for name in others))
+    return _add("attempt", tables.attempt).inline().add_cte(*(made[name].cte(f"its_{name}") for name in others))
+
+
+def _add(name: str, table: sa.Table) -> sa.Insert:
+    """A row of the table, for a statement that has others too: a name that several of them have would be taken for all of them, so each
+    parameter says whose it is."""
+    columns = (column for column in table.c if not column.primary_key)
+    return sa.insert(table).values({column.name: sa.bindparam(f"{name}.{column.name}", type_=column.type) for column in columns})
 
 
 def find_statement(users: HostUsers, *, counts: bool, grants: bool) -> sa.Select[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -33,6 +34,7 @@ class SqlTransaction:
         self._user: Any = None  # a session forgets what nobody holds, and would ask for it again
         self._identity_id: int | None = None
         self._waiting: dict[str, dict[str, Any]] = {}  # rows for `write_waiting`
+        self._consuming: dict[str, Any] = {}  # the row of `consume`, as long as that waits
         self._user_count: int | None = None
         self._tenant_row: Any = None  # what `find_user` has read of the tenant along
         self._noted: frozenset[str] = frozenset()
@@ -43,8 +45,6 @@ class SqlTransaction:
     def lock_tenant(self, tenant_id: UUID) -> None:
         # an UPDATE that changes nothing, and no SELECT FOR UPDATE: it locks on all databases, and first of all statements, or two
         # inserts that refer to the row would each hold it against the other (MariaDB, InnoDB locking of foreign keys)
-        if self._connection.dialect.name == "sqlite":
-            return  # has one writer at a time: `consume` makes others wait, and nothing is read before it
         table = self._tables.tenant_state
         query = sa.update(table).where(table.c.id == str(tenant_id)).values(created_at=table.c.created_at)
         self._session.execute(query, bind_arguments=self._bind)
@@ -66,15 +66,40 @@ class SqlTransaction:
             "request_nonce": request_nonce,
             "expires_at": to_database(expires),
         }
-        try:
-            self._connection.execute(self._statements.consume, values)
-        except IntegrityError:
-            raise Replayed from None
+        self._consuming = values
+        if not self._can_wait():
+            self._consume()
+
+    def _can_wait(self) -> bool:
+        """Whether using the assertion up can wait. On PostgreSQL for the next look-up, which does it along. On SQLite, which has one
+        writer at a time, for the first write, so that nobody else waits while we read and plan; but not in a transaction of the driver,
+        because one that has read first cannot always write, and whoever has locked the tenant, which begins one, counts on the lock."""
+        if self._connection.dialect.name == "sqlite":
+            return not getattr(self._connection.connection.driver_connection, "in_transaction", True)
+        return self._connection.dialect.name == "postgresql"
+
+    def _consume(self) -> None:
+        """Raises: Replayed."""
+        values, self._consuming = self._consuming, {}
+        if values:
+            with _no_replay():
+                self._connection.execute(self._statements.consume, values)
+
+    def confirm_unused(self) -> None:
+        """That an assertion is no replay, before anything else is held against it. Raises: Replayed."""
+        self._consume()
 
     def find_user(self, subject: Subject, *, tenant: Tenant) -> ExistingUser | None:
-        query = self._statements.find[tenant.mapping.policy.max_users is not None, _manages_roles(tenant)]
+        kind = tenant.mapping.policy.max_users is not None, _manages_roles(tenant)
         values = {"subject_key": subject.key, "tenant_id": str(subject.tenant_id)}
-        rows = self._session.execute(query, values, bind_arguments=self._bind).unique(_granted_role).all()
+        if self._consuming and self._connection.dialect.name == "postgresql":
+            values |= {f"assertion.{column}": value for column, value in self._consuming.items()}
+            self._consuming = {}
+            with _no_replay():
+                found = self._session.execute(self._statements.consume_and_find[kind], values, bind_arguments=self._bind)
+        else:
+            found = self._session.execute(self._statements.find[kind], values, bind_arguments=self._bind)
+        rows = found.unique(_granted_role).all()
         row = self._tenant_row = rows[0] if rows else None
         if row is None or row.identity_id is None:
             self._user_count = getattr(row, "user_count", None)
@@ -100,6 +125,7 @@ class SqlTransaction:
         return None if user is None else self._users.read(user, tenant=tenant, granted=self._find_granted(user_id, tenant))
 
     def find_holders(self, address: str, *, tenant: Tenant, subject: Subject) -> tuple[EmailHolder, ...]:
+        self._consume()
         holders = find_holders(self._session, address, users=self._users, tenant=tenant, subject=subject)
         return tuple(
             replace(holder, user=replace(holder.user, granted=self._find_granted(holder.user.id, tenant))) for holder in holders
@@ -125,6 +151,7 @@ class SqlTransaction:
         is_active: bool,
         granted: tuple[str, ...],
     ) -> Any:
+        self._consume()
         user_id, added = self._users.create(self._session, values, tenant=tenant, is_active=is_active, granted=granted)
         self._insert_identity(subject, user_id=user_id, now=now, signed_in_at=now if is_active else None)
         self._insert_grants(user_id, tenant_id=tenant.id, granted=granted, added=added, now=now)
@@ -136,6 +163,7 @@ class SqlTransaction:
     def change_roles(
         self, user_id: Any, *, tenant_id: UUID, granted: tuple[str, ...], revoked: tuple[str, ...], now: datetime
     ) -> None:
+        self._consume()
         table = self._tables.role_grant
         whose = (table.c.user_id == user_id, table.c.role.in_([*granted, *revoked]))
         ours = table.c.tenant_id == str(tenant_id)
@@ -181,6 +209,7 @@ class SqlTransaction:
         self._write("identity", row)
 
     def update_user(self, user_id: Any, values: Mapping[str, Any]) -> None:
+        self._consume()
         self._users.update(self._session, user_id, values)
 
     def add_attempt(self, attempt: Attempt) -> None:
@@ -190,22 +219,29 @@ class SqlTransaction:
         self._write("session", session_row(session))
 
     def _write(self, name: str, row: dict[str, Any]) -> None:
-        """Writes a row that nothing of this transaction reads again; on PostgreSQL at its end, in one statement with the others."""
-        if self._connection.dialect.name == "postgresql":
-            self._waiting[name] = row
-        else:
-            self._connection.execute(self._statements.alone[name], row)
+        """Writes a row that nothing of this transaction reads again, at its end with the others."""
+        self._waiting[name] = row
 
     def write_waiting(self) -> None:
-        """Writes what has waited for the end of the transaction."""
+        """Writes what has waited for the end of the transaction. Raises: Replayed."""
+        self._consume()
         rows, self._waiting = self._waiting, {}
         query = self._statements.together.get(frozenset(rows))
-        if query is not None:
+        if query is not None and self._connection.dialect.name == "postgresql":
             values = {f"{name}.{column}": value for name, row in rows.items() for column, value in row.items()}
             self._connection.execute(query, values)
             return
         for name, row in rows.items():
             self._connection.execute(self._statements.alone[name], row)
+
+
+@contextmanager
+def _no_replay() -> Iterator[None]:
+    """Around the statement that consumes an assertion, whose constraints are all that it can break. Raises: Replayed."""
+    try:
+        yield
+    except IntegrityError:
+        raise Replayed from None
 
 
 def _granted_role(row: Any) -> Any:

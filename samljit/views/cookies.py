@@ -143,15 +143,21 @@ def find_handover(request: Request, nonce: str, *, mount: Mounted, secrets: Secr
     return None
 
 
-def drop_sign_in(response: Response, nonce: str, *, mount: Mounted) -> None:
+def drop_sign_in(response: Response, request: Request, nonce: str, *, mount: Mounted) -> None:
     """All cookies of a sign-in that is over."""
-    _drop(response, mount, _PENDING + nonce)
-    drop_handover(response, nonce, mount=mount)
+    _drop_sent(response, request, mount, _PENDING + nonce)
+    drop_handover(response, request, nonce, mount=mount)
 
 
-def drop_handover(response: Response, nonce: str, *, mount: Mounted) -> None:
+def drop_handover(response: Response, request: Request, nonce: str, *, mount: Mounted) -> None:
     for name in (_HANDOVER, _REFUSAL):
-        _drop(response, mount, name + nonce)
+        _drop_sent(response, request, mount, name + nonce)
+
+
+def _drop_sent(response: Response, request: Request, mount: Mounted, name: str) -> None:
+    """Drops a cookie that the browser has: all of ours are for every path."""
+    if _name(mount, name) in request.cookies:
+        _drop(response, mount, name)
 
 
 # --- a test sign-in ---------------------------------------------------------------------------------------------------

@@ -35,28 +35,31 @@ _QUESTION_SECONDS = 600
 
 def _get_tenant(slug: str, step: Step) -> Tenant:
     """The tenant, and along with it in one statement the attempt that the cookie's hand-over names. Raises: as `pages.get_tenant`."""
-    mount = mounted()
-    handover = find_handover(request, request.args.get("n", ""), mount=mount, secrets=app_secrets())
-    if handover is None:
+    mount, secrets, nonce = mounted(), app_secrets(), request.args.get("n", "")
+    step.pending = find_pending(request, nonce, mount=mount, secrets=secrets)
+    step.handover = find_handover(request, nonce, mount=mount, secrets=secrets)
+    if step.handover is None:
         return get_tenant(slug, step)
-    tenant = _take(handover, step)
+    tenant = _take(step.handover, step)
     if tenant is None:
-        tenant, step.attempt = mount.directory.get_with_attempt(slug, reference=handover.reference, now=step.now)
+        tenant, step.attempt = mount.directory.get_with_attempt(slug, reference=step.handover.reference, now=step.now)
     return tenant
 
 
 def _take(handover: Handover, step: Step) -> Tenant | None:
     """Uses the hand-over up in the statement that reads it, and gives the tenant. None, and nothing is used, where anything might stand
     against that: what `finish` asks then, and in which order, is the rule; what is asked here, and by the statement, says it holds."""
-    mount, tenant = mounted(), mounted().directory.find_seen(step.slug)
-    pending = find_pending(request, handover.nonce, mount=mount, secrets=app_secrets())
+    mount, pending = mounted(), step.pending
+    tenant = mount.directory.find_seen(step.slug)
     if tenant is None or pending is None or not (tenant.id == handover.tenant_id == pending.tenant_id):
         return None
     if request.method != "GET" or why_closed(tenant, step) is not None or is_somebody_here() or current_user.is_authenticated:
         return None
-    step.attempt = mount.store.take_attempt(handover.reference, tenant=tenant, nonce=pending.nonce, now=step.now)
-    step.is_taken = step.attempt is not None
-    return tenant if step.is_taken else None
+    taken = mount.store.take_attempt(handover.reference, tenant=tenant, nonce=pending.nonce, now=step.now)
+    if taken is None:
+        return None
+    step.attempt, step.user, step.is_taken = taken.attempt, taken.user, True
+    return tenant
 
 
 @sign_in_step(Stage.FINISH, get_tenant=_get_tenant)
@@ -66,19 +69,18 @@ def finish(step: Step) -> Response:
     assert tenant is not None
     if request.method == "HEAD":  # asks about the page, and must not use the hand-over up
         return Response()
-    nonce = request.args.get("n", "")
-    mount, secrets = mounted(), app_secrets()
-    pending = find_pending(request, nonce, mount=mount, secrets=secrets)
+    nonce, pending = request.args.get("n", ""), step.pending
     if pending is not None and pending.tenant_id == tenant.id:
         step.nonce = nonce
     answered = _read_answer(nonce)
-    handover = answered or find_handover(request, nonce, mount=mount, secrets=secrets)
+    handover = answered or step.handover
     if handover is None or handover.tenant_id != tenant.id:
         if pending is not None and pending.passive and pending.tenant_id == tenant.id:
             return _go_back_quietly(pending)
         return _without_handover(pending)
-    found = step.attempt
-    attempt = found if found is not None and found.reference == handover.reference else mount.store.find_handed_over(handover.reference)
+    attempt = step.attempt
+    if attempt is None or attempt.reference != handover.reference:
+        attempt = mounted().store.find_handed_over(handover.reference)
     if attempt is None or attempt.tenant_id != tenant.id:
         raise SignInRefused(Reason.BROWSER_MISMATCH, "no such attempt")
     step.verified = True
@@ -109,7 +111,7 @@ def _where_to(attempt: HandedOver, handover: Handover, *, tenant: Tenant, pendin
 def _go_back_quietly(pending: Pending) -> Response:
     """The IdP has nobody whom it could sign in without asking: back to where it began, with nobody signed in, and no word about it."""
     response = _go(pending.next)
-    drop_sign_in(response, pending.nonce, mount=mounted())
+    drop_sign_in(response, request, pending.nonce, mount=mounted())
     set_tried_quietly(response, mount=mounted())
     return response
 
@@ -136,7 +138,7 @@ def _judge_refusal(attempt: HandedOver, step: Step, *, nonce: str, pending: Pend
         set_restarted(response, mount=mount)
     else:
         response = refused_page(reason, reference=attempt.reference, step=step)
-    drop_handover(response, nonce, mount=mount)
+    drop_handover(response, request, nonce, mount=mount)
     return response
 
 
@@ -144,9 +146,9 @@ def _is_signed_in(user_id: Any) -> bool:
     return bool(current_user.is_authenticated) and mounted().user_id_of(current_user) == user_id
 
 
-def _load_user(attempt: HandedOver) -> Any:
+def _load_user(attempt: HandedOver, step: Step) -> Any:
     """The user, afresh, in the host's own session. Raises: SignInRefused (user_gone)."""
-    user = mounted().load_user(attempt.user_id)
+    user = mounted().load_user(attempt.user_id, loaded=step.user)
     if user is None:
         raise SignInRefused(Reason.USER_GONE)
     return user
@@ -185,7 +187,7 @@ def _sign_in(attempt: HandedOver, step: Step, *, nonce: str, next_path: str) -> 
             return _go(next_path)
         raise SignInRefused(Reason.HANDOVER_USED)
     # Only now, with our own write committed: on SQLite the host's session may hold a read lock from its first query to its end
-    user = _load_user(attempt)
+    user = _load_user(attempt, step)
     is_kept = SESSION_KEY in session
     renew_session()
     if not login_user(user):
@@ -195,7 +197,7 @@ def _sign_in(attempt: HandedOver, step: Step, *, nonce: str, next_path: str) -> 
     ends_at = attempt.session_ends_at.timestamp() if attempt.session_ends_at else None
     session[SESSION_KEY] = {"tenant": tenant.slug, "reference": attempt.reference, "user": user.get_id(), "ends_at": ends_at}
     response = _go(next_path)
-    drop_sign_in(response, nonce, mount=mount)
+    drop_sign_in(response, request, nonce, mount=mount)
     count_arrival(response, request, mount=mount, is_kept=is_kept)
     log.info("signed in: tenant=%s reference=%s", tenant.slug, attempt.reference)
     tell_host(signed_in, user_id=attempt.user_id, tenant=tenant.slug, reference=attempt.reference, outcome=attempt.outcome)

@@ -53,13 +53,11 @@ def language() -> str:
     return asked if asked and mount.gettext else _ours(asked)
 
 
-def direction() -> str:
-    return "rtl" if language().partition("-")[0].lower() in _RIGHT_TO_LEFT else "ltr"
-
-
 def page_words() -> dict[str, Any]:
     """What every template needs to speak to its reader."""
-    return {"_": gettext, "_n": ngettext, "language": language(), "direction": direction()}
+    spoken = language()
+    direction = "rtl" if spoken.partition("-")[0].lower() in _RIGHT_TO_LEFT else "ltr"
+    return {"_": gettext, "_n": ngettext, "language": spoken, "direction": direction}
 
 
 @cache
