@@ -1,14 +1,18 @@
 """Three apps that sign the same people in, for `sign_in.py` to compare. Each is served by gunicorn as `tests.benchmarks.apps:NAME()`.
 
 `ours` is samljit. `bare` does by hand what python3-saml's and Flask-SQLAlchemy's documentation show: process_response, find or create
-by e-mail, log in. `equal` is the same, but remembers used assertions and writes a sign-in log in the same transaction, as ours does.
+by e-mail, log in. `equal` is the same, but in the same transaction remembers used assertions and writes a sign-in log, with the columns
+and indexes that ours have: no assertion and no request is good twice, what has expired can be purged, and an attempt is found by its
+reference, tenant, time or person. It has neither our identities nor our sessions at the IdP, and no second step.
 On SQLite all of them keep a write-ahead log, as `flask samljit check` advises.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import secrets
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,14 +68,24 @@ def _by_hand(*, keeps_record: bool) -> Flask:
 
     class Used(db.Model):
         id = db.Column(db.Integer, primary_key=True)
-        assertion_id = db.Column(db.String(100), unique=True, nullable=False)
+        tenant_id = db.Column(db.String(36), nullable=False)
+        assertion_hash = db.Column(db.String(64), nullable=False)
+        request_id = db.Column(db.String(100))
+        expires_at = db.Column(db.DateTime, nullable=False, index=True)
+        __table_args__ = (db.UniqueConstraint("tenant_id", "assertion_hash"), db.UniqueConstraint("tenant_id", "request_id"))
 
     class SignIn(db.Model):
         id = db.Column(db.Integer, primary_key=True)
+        reference = db.Column(db.String(12), nullable=False, unique=True)
+        tenant_id = db.Column(db.String(36), nullable=False, index=True)
         at = db.Column(db.DateTime, nullable=False, index=True)
-        user_id = db.Column(db.ForeignKey("users.id"), index=True)
         outcome = db.Column(db.String(16), nullable=False)
-        claims = db.Column(db.JSON, nullable=False)
+        reason = db.Column(db.String(64))
+        user_id = db.Column(db.ForeignKey("users.id"), index=True)
+        subject = db.Column(db.String(64))
+        request_id = db.Column(db.String(100))
+        claim_names = db.Column(db.JSON, nullable=False)
+        decisions = db.Column(db.JSON, nullable=False)
         browser = db.Column(db.String(255), nullable=False)
 
     def auth() -> Any:
@@ -94,22 +108,38 @@ def _by_hand(*, keeps_record: bool) -> Flask:
         claims = made.get_attributes()
         email = claims[_EMAIL][0]
         found = db.session.execute(db.select(user).filter_by(email=email)).scalar_one_or_none()
-        outcome = "unchanged" if found else "create"
+        is_new, has_new_name = found is None, found is None or found.first_name != claims[_GIVEN_NAME][0]
         if found is None:
             found = user(email=email)
             db.session.add(found)
-        if found.first_name != claims[_GIVEN_NAME][0]:
+        if has_new_name:
             found.first_name = claims[_GIVEN_NAME][0]
         if keeps_record:
             db.session.flush()
-            db.session.add(Used(assertion_id=made.get_last_assertion_id()))
-            row = {"user_id": found.id, "outcome": outcome, "claims": list(claims), "browser": str(request.user_agent)}
-            db.session.add(SignIn(at=datetime.now(UTC).replace(tzinfo=None), **row))
+            common = {"tenant_id": "contoso", "request_id": session.get("request_id")}
+            used = hashlib.sha256(made.get_last_assertion_id().encode()).hexdigest()
+            expires = datetime.fromtimestamp(made.get_last_assertion_not_on_or_after(), UTC).replace(tzinfo=None)
+            db.session.add(Used(assertion_hash=used, expires_at=expires, **common))
+            row = {
+                "reference": secrets.token_hex(6),
+                "at": datetime.now(UTC).replace(tzinfo=None),
+                "outcome": "create" if is_new else "update" if has_new_name else "unchanged",
+                "user_id": found.id,
+                "subject": hashlib.sha256(made.get_nameid().encode()).hexdigest(),
+                "claim_names": list(claims),
+                "decisions": [{"field": "email", "action": _told(is_new)}, {"field": "first_name", "action": _told(has_new_name)}],
+                "browser": str(request.user_agent),
+            }
+            db.session.add(SignIn(**row, **common))
         db.session.commit()
         login_user(found)
         return redirect("/")
 
     return _created(app, db)
+
+
+def _told(is_set: bool) -> str:
+    return "set" if is_set else "unchanged"
 
 
 def _created(app: Flask, db: SQLAlchemy) -> Flask:
