@@ -27,7 +27,8 @@ from samljit.settings.document import SLUG_PATTERN
 from samljit.settings.read import Settings
 from samljit.settings.stored import normal_document
 from samljit.settings.written import object_of
-from samljit.sql.tenants import SqlTenants, StoredTenant, TenantRow, patched
+from samljit.sql.stored import StoredTenant, TenantRow, patched
+from samljit.sql.tenants import SqlTenants
 from samljit.tenants import Fetched, build_stored_tenant, outline_tenant, with_fetched
 
 log = logging.getLogger("samljit")

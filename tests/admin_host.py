@@ -12,7 +12,7 @@ from flask_login import login_user
 from samljit import AdminAction
 from samljit.model import Tenant
 from samljit.sql.audit import Author
-from samljit.sql.tenants import StoredTenant
+from samljit.sql.stored import StoredTenant
 from samljit.testing import Browser, FakeEntra
 from tests.conftest import Mount
 from tests.host import FIELDS, ORIGIN, Host

@@ -11,7 +11,7 @@ import pytest
 from samljit import AdminAction
 from samljit.model import Tenant
 from samljit.sql.audit import AuditAction
-from samljit.sql.tenants import DraftRefused, StaleEdit
+from samljit.sql.stored import DraftRefused, StaleEdit
 from samljit.testing import Browser, FakeEntra, Form, Page, sign_in, signing_key
 from tests.admin_host import (
     ADMINS,

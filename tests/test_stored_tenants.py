@@ -15,7 +15,7 @@ from sqlalchemy.orm import mapped_column
 from samljit.directory import Directory
 from samljit.errors import Reason, SignInRefused
 from samljit.sql.audit import AuditAction, Author
-from samljit.sql.tenants import DomainTaken, DraftRefused, SlugTaken, StaleEdit
+from samljit.sql.stored import DomainTaken, DraftRefused, SlugTaken, StaleEdit
 from samljit.testing import Browser, FakeEntra, Form, sign_in
 from samljit.testing.keys import signing_key
 from tests.conftest import Mount

@@ -22,7 +22,7 @@ from samljit.errors import Problem
 from samljit.model import AdminAction, IdentityProvider
 from samljit.saml.idp_metadata import LARGEST_METADATA
 from samljit.sql.identities import SqlIdentities
-from samljit.sql.tenants import StaleEdit, StoredTenant
+from samljit.sql.stored import StaleEdit, StoredTenant
 from samljit.views.mounted import app_secrets, mounted
 from samljit.views.words import N_, gettext
 

@@ -13,7 +13,7 @@ from samljit.admin.visit import Visit, admin_view
 from samljit.model import AdminAction
 from samljit.settings.checks import normal_domain
 from samljit.sql.audit import AuditAction
-from samljit.sql.tenants import DomainTaken, StaleEdit
+from samljit.sql.stored import DomainTaken, StaleEdit
 from samljit.views.mounted import mounted
 from samljit.views.words import N_, gettext
 

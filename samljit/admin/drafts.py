@@ -10,7 +10,7 @@ from samljit.admin.forms import AdminForm
 from samljit.admin.frame import admin_page, done
 from samljit.admin.visit import Visit, admin_view, see_other
 from samljit.model import AdminAction
-from samljit.sql.tenants import DraftRefused, StaleEdit
+from samljit.sql.stored import DraftRefused, StaleEdit
 from samljit.views.mounted import mounted
 from samljit.views.words import N_, gettext
 

@@ -16,7 +16,7 @@ from wtforms import FileField, HiddenField
 from samljit.admin.visit import Visit
 from samljit.sql.audit import AuditRecord, read_audit
 from samljit.sql.sessions import open_session
-from samljit.sql.tenants import StoredTenant
+from samljit.sql.stored import StoredTenant
 from samljit.views.mounted import mounted
 from samljit.views.words import N_, gettext
 

@@ -17,7 +17,7 @@ from samljit.errors import Problem, ProvisioningRefused
 from samljit.mapping.document import merge_documents
 from samljit.mapping.problems import path_to
 from samljit.model import AdminAction, Match, Tenant, UserColumn
-from samljit.sql.tenants import StaleEdit
+from samljit.sql.stored import StaleEdit
 from samljit.views.mounted import mounted
 from samljit.views.words import N_, gettext
 

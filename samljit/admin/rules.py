@@ -19,7 +19,7 @@ from samljit.mapping.mail import address_key, check_address
 from samljit.model import AdminAction
 from samljit.sql.audit import AuditAction, AuditRecord
 from samljit.sql.people import SqlPeople
-from samljit.sql.tenants import StaleEdit, StoredTenant, patched
+from samljit.sql.stored import StaleEdit, StoredTenant, patched
 from samljit.views.mounted import mounted
 from samljit.views.words import N_, gettext
 

@@ -19,7 +19,7 @@ from flask_login import current_user
 
 from samljit.model import AdminAction, Tenant
 from samljit.sql.audit import Author
-from samljit.sql.tenants import StoredTenant
+from samljit.sql.stored import StoredTenant
 from samljit.store import Unavailable, WriteConflict
 from samljit.views.attempts import printable
 from samljit.views.mounted import mounted, utc_now

@@ -27,7 +27,7 @@ from samljit.settings.checks import check_slug
 from samljit.settings.source import read_document
 from samljit.settings.stored import as_stored, normal_document
 from samljit.sql.audit import AuditAction
-from samljit.sql.tenants import DomainTaken, SlugTaken, StaleEdit, StoredTenant, Written, patched
+from samljit.sql.stored import DomainTaken, SlugTaken, StaleEdit, StoredTenant, Written, patched
 from samljit.views.mounted import mounted, utc_now
 
 _Result = TypeVar("_Result")

@@ -1,13 +1,12 @@
-"""The tenants' rows: permanent ids for tenants of either source, and the documents of those that live in the database.
+"""Changes of the tenants' rows.
 
 Every change of a document is audited in the transaction that makes it, and is refused where somebody else has changed it meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -16,138 +15,17 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from samljit.model import HandedOver, TenantVersion
-from samljit.sql.attempts import HANDED_OVER, read_handed_over
-from samljit.sql.audit import AuditAction, AuditRecord, Author, Change, read_audit, write_audit
+from samljit.sql.audit import AuditAction, Author, Change, write_audit
 from samljit.sql.metadata import metadata_hash
-from samljit.sql.sessions import open_session, single_query
-from samljit.sql.tables import from_database, to_database
-from samljit.sql.users import HostUsers
+from samljit.sql.sessions import open_session
+from samljit.sql.stored import Document, DomainTaken, DraftRefused, SlugTaken, StaleEdit, StoredTenant, TenantRow, Written, patched
+from samljit.sql.tables import to_database
+from samljit.sql.tenant_rows import TenantRows
 from samljit.store import Unavailable, WriteConflict
 
-Document = Mapping[str, Any]
 
-_BATCH = 500
-
-# What a draft may change. All else of a document is a statement of whoever runs the app (domains, entity_id, what is required of messages),
-# or has a page of its own with rules of its own (enabled, require_sso, break_glass)
-DRAFT_KEYS = frozenset({"idp", "entra_tenant_id", "mapping"})
-
-
-class SlugTaken(Exception):
-    """A tenant of this slug is there, or was once: a slug is never used again."""
-
-
-class DomainTaken(Exception):
-    """A domain that another tenant of the database has proved. `domain` and `slug` say which and whose."""
-
-    def __init__(self, domain: str, slug: str) -> None:
-        super().__init__(f"{domain} is {slug}'s")
-        self.domain, self.slug = domain, slug
-
-
-class StaleEdit(Exception):
-    """Somebody else has changed the document since it was read. Nothing was written."""
-
-
-class DraftRefused(Exception):
-    """A draft that may not go live: there is none, it has not passed a test as it is, or it holds keys other than `DRAFT_KEYS`."""
-
-
-@dataclass(frozen=True, slots=True)
-class TenantRow:
-    """What one look at the database tells of a tenant. What is made of its documents may be kept by all but `claims_seen`."""
-
-    id: UUID
-    slug: str
-    claims_seen: frozenset[str]
-    version: TenantVersion
-
-    @property
-    def lives_here(self) -> bool:
-        """Whether the tenant lives in the database, and not in the settings."""
-        return self.version.revision is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What became of one of several tenants: added, replaced or unchanged."""
-
-    slug: str
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTenant:
-    """A tenant that lives in the database, whole. `draft` holds the keys of the document that are to change, None where none are.
-
-    `draft_metadata` is what was found at the address that the draft names for its IdP, and that address.
-    `tested_revision` is the draft that passed a test sign-in last; `last_test` is what that test showed, claim values included.
-    """
-
-    id: UUID
-    slug: str
-    live: Document = field(repr=False)
-    revision: int
-    draft: Document | None = field(repr=False)
-    draft_revision: int
-    tested_revision: int | None
-    last_test: Document | None = field(repr=False)
-    updated_at: datetime
-    draft_metadata: tuple[str, str] | None = field(default=None, repr=False)
-
-    @property
-    def drafted(self) -> dict[str, Any]:
-        """The document as it would be with the draft made live."""
-        return patched(self.live, self.draft or {})
-
-    @property
-    def is_tested(self) -> bool:
-        """Whether what there is of a draft, or without one what is live, has passed a test just as it is."""
-        return self.tested_revision == self.draft_revision
-
-    @property
-    def foreign_keys(self) -> list[str]:
-        """What the draft would change and no draft may."""
-        return sorted(set(self.draft or ()) - DRAFT_KEYS)
-
-
-def patched(document: Document, patch: Document) -> dict[str, Any]:
-    """The document with top-level keys replaced; a key whose new value is None goes."""
-    return {key: value for key, value in {**document, **patch}.items() if value is not None}
-
-
-class SqlTenants:
-    """The rows of `samljit_tenant_state`, `samljit_tenant` and `samljit_domain`. Every method may raise store.Unavailable."""
-
-    def __init__(self, *, factory: Callable[[], Session], users: HostUsers) -> None:
-        self._factory = factory
-        self._users = users
-        self._state, self._tenant, self._domain = users.tables.tenant_state, users.tables.tenant, users.tables.domain
-        self._bind = users.bind
-        state, tenant = self._state, self._tenant
-        self._rows = sa.select(state.c.id, state.c.slug, state.c.claims_seen, state.c.metadata_hash, tenant.c.revision)
-        self._rows = self._rows.select_from(state.outerjoin(tenant, tenant.c.tenant_id == state.c.id))
-        self._by_slug = self._rows.where(state.c.slug == sa.bindparam("wanted"))
-        attempt = users.tables.attempt
-        theirs = sa.and_(attempt.c.tenant_id == state.c.id, attempt.c.reference == sa.bindparam("wanted_reference"))
-        self._with_attempt = self._by_slug.add_columns(*(attempt.c[name] for name in HANDED_OVER)).outerjoin(attempt, theirs)
-        self._stored = sa.select(tenant, state.c.slug).join(state, state.c.id == tenant.c.tenant_id)
-
-    # --- looking ------------------------------------------------------------------------------------------------------
-
-    def find(self, slug: str) -> TenantRow | None:
-        """The row of a tenant that is in use, in one statement."""
-        row = self._first(self._by_slug, wanted=slug)
-        # MariaDB compares text without case: what was asked for is compared once more
-        return None if row is None or row.slug != slug else _row(row)
-
-    def find_with_attempt(self, slug: str, reference: str) -> tuple[TenantRow | None, HandedOver | None]:
-        """The same, and with it what the tenant's attempt of this reference has handed over, in one statement."""
-        row = self._first(self._with_attempt, wanted=slug, wanted_reference=reference)
-        if row is None or row.slug != slug:
-            return None, None
-        return _row(row), read_handed_over(row) if row.reference == reference else None
+class SqlTenants(TenantRows):
+    """Reads the tenants' rows, and changes them. Every method may raise store.Unavailable."""
 
     def get_or_make(self, slug: str, *, now: datetime) -> TenantRow:
         """The row of a tenant of the settings, made when first asked for."""
@@ -164,52 +42,6 @@ class SqlTenants:
         if made is None:
             raise Unavailable("tenant state could not be written")
         return made
-
-    def all_rows(self) -> list[TenantRow]:
-        """The rows of all tenants that were ever used, by slug."""
-        with open_session(self._factory) as session:
-            return [_row(row) for row in session.execute(self._rows.order_by(self._state.c.slug), bind_arguments=self._bind)]
-
-    def find_slug_by_domain(self, domain: str) -> str | None:
-        """The tenant of the database that proved this domain, given as `mapping.mail.domain_key` gives it."""
-        query = sa.select(self._state.c.slug).join(self._domain, self._domain.c.tenant_id == self._state.c.id)
-        row = self._first(query.where(self._domain.c.domain == domain))
-        return None if row is None else str(row.slug)
-
-    def find_slugs(self, *, most: int) -> list[str]:
-        """Slugs of tenants that live in the database, a few."""
-        query = sa.select(self._state.c.slug).join(self._tenant, self._tenant.c.tenant_id == self._state.c.id)
-        with open_session(self._factory) as session:
-            return list(session.execute(query.order_by(self._state.c.slug).limit(most), bind_arguments=self._bind).scalars())
-
-    def find_stored(self, slug: str) -> StoredTenant | None:
-        row = self._first(self._stored.where(self._state.c.slug == slug))
-        return None if row is None or row.slug != slug else _stored(row)
-
-    def all_stored(self) -> Iterator[StoredTenant]:
-        """All tenants that live in the database, by slug, read in batches."""
-        after = ""
-        while True:
-            query = self._stored.where(self._state.c.slug > after).order_by(self._state.c.slug).limit(_BATCH)
-            with open_session(self._factory) as session:
-                batch = [_stored(row) for row in session.execute(query, bind_arguments=self._bind)]
-            yield from batch
-            if len(batch) < _BATCH:
-                return
-            after = batch[-1].slug
-
-    def find_metadata(self, tenant_id: UUID) -> tuple[str, str] | None:
-        """The last good metadata of the IdP that was fetched, and the address that it came from."""
-        state = self._state
-        row = self._first(sa.select(state.c.metadata, state.c.metadata_url).where(state.c.id == str(tenant_id)))
-        return None if row is None or row.metadata is None else (row.metadata, row.metadata_url or "")
-
-    def read_history(self, tenant_id: UUID, *, limit: int, before_id: int | None = None) -> list[AuditRecord]:
-        """The changes of a tenant's configuration and identities, the newest first."""
-        with open_session(self._factory) as session:
-            return read_audit(session, users=self._users, tenant_id=tenant_id, limit=limit, before_id=before_id)
-
-    # --- changing -----------------------------------------------------------------------------------------------------
 
     def add(self, slug: str, document: Document, *, author: Author, adopts: bool = False) -> StoredTenant:
         """A new tenant with this live document.
@@ -336,17 +168,6 @@ class SqlTenants:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def get_stored(self, slug: str) -> StoredTenant:
-        """Raises: LookupError where no such tenant lives in the database."""
-        found = self.find_stored(slug)
-        if found is None:
-            raise LookupError(slug)
-        return found
-
-    def _first(self, query: sa.Select[Any], **values: Any) -> Any:
-        with single_query(self._factory, self._bind) as connection:
-            return connection.execute(query, values).first()
-
     def _run(self, session: Session, statement: sa.Executable) -> int:
         return int(session.execute(statement, bind_arguments=self._bind).rowcount)  # type: ignore[attr-defined]
 
@@ -439,22 +260,3 @@ def _fingerprint(value: Any) -> Any:
     if isinstance(value, Iterable) and not isinstance(value, str):
         return [_fingerprint(one) for one in value]
     return f"sha256:{sha256(str(value).encode()).hexdigest()}"
-
-
-def _row(row: Any) -> TenantRow:
-    return TenantRow(UUID(row.id), row.slug, frozenset(row.claims_seen), TenantVersion(row.revision, row.metadata_hash))
-
-
-def _stored(row: Any) -> StoredTenant:
-    return StoredTenant(
-        id=UUID(row.tenant_id),
-        slug=row.slug,
-        live=row.live,
-        revision=row.revision,
-        draft=row.draft,
-        draft_revision=row.draft_revision,
-        tested_revision=row.tested_revision,
-        last_test=row.last_test,
-        updated_at=from_database(row.updated_at),
-        draft_metadata=None if row.draft_metadata is None else (row.draft_metadata, row.draft_metadata_url),
-    )

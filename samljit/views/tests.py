@@ -17,7 +17,7 @@ from samljit.errors import AssertionRejected, ProvisioningRefused, Reason, SamlJ
 from samljit.model import Assertion, Outcome, PendingRequest, Tenant
 from samljit.provision.dry_run import Claims, DryRun, dry_run
 from samljit.saml.request import unverified_test_id
-from samljit.sql.tenants import StoredTenant
+from samljit.sql.stored import StoredTenant
 from samljit.sql.tested import write_test
 from samljit.store import Replayed
 from samljit.tested import Check, SignInTest, Trace
