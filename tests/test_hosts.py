@@ -506,8 +506,8 @@ def with_an_organization() -> type[Any]:
         email: Mapped[str] = mapped_column(String(200), unique=True)
         organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"), default=1)
         region_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"), default=2)
-        organization: Mapped[Any] = relationship(Organization, lazy="joined", foreign_keys=organization_id)
-        region: Mapped[Any] = relationship(Organization, lazy="selectin", foreign_keys=region_id, viewonly=True)
+        organization: Mapped[Any] = relationship(Organization, lazy="joined", innerjoin=True, foreign_keys=organization_id)
+        region: Mapped[Any] = relationship(Organization, lazy="subquery", foreign_keys=region_id, viewonly=True)
 
     return User
 

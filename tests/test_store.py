@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import String, UniqueConstraint, delete, event, text
+from sqlalchemy import JSON, Integer, String, UniqueConstraint, delete, event, text
 from sqlalchemy.orm import mapped_column
 
 from samljit.extension import Mounted
@@ -143,6 +144,81 @@ def test_others_can_write_to_sqlite_while_a_sign_in_is_read_and_planned(tmp_path
     written.clear()
     assert post_at_once(host, [form]) == {200: 1}
     assert (outcomes(host), set(written)) == ({"create": 1, "unchanged": 1}, {1})
+    close(host)
+
+
+@pytest.mark.parametrize("journal", ["WAL", "DELETE"])
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        pytest.param(
+            [
+                "DELETE FROM users WHERE id = 1",
+                "INSERT INTO users (email, display_name, is_admin, active) VALUES ('boss@host.example', 'The Boss', 1, 1)",
+            ],
+            [(1, "boss@host.example", "The Boss"), (2, BIANCA.email, "Bianca Pisani")],
+            id="the user is deleted, and the next one gets the number",
+        ),
+        pytest.param(["DELETE FROM users WHERE id = 1"], [(1, BIANCA.email, "Bianca Pisani")], id="the user is deleted"),
+        pytest.param(
+            ["UPDATE users SET display_name = 'By Hand' WHERE id = 1"], [(1, BIANCA.email, "By Hand")], id="a value is written by hand"
+        ),
+        pytest.param(
+            ["UPDATE samljit_tenant_state SET created_at = created_at"], [(1, BIANCA.email, "Bianca Pisani")], id="all else is as it was"
+        ),
+    ],
+)
+def test_what_others_write_to_sqlite_between_look_up_and_first_write_counts(
+    tmp_path: Path, journal: str, change: list[str], wanted: list[tuple[int, str, str]]
+) -> None:
+    path, waiting = tmp_path / "host.sqlite", list[str]()
+
+    def write_meanwhile(tenant: Any) -> dict[str, Any]:
+        if stack() == "read":  # the user has been looked up just now
+            with closing(sqlite3.connect(path, timeout=0)) as other, other:
+                while waiting:
+                    other.execute(waiting.pop(0))
+        return {}
+
+    def stack() -> str:
+        return sys._getframe(3).f_code.co_name
+
+    host = make_host(tmp_path, tenant_fields=write_meanwhile)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {journal}")
+    host.sign_in(BIANCA)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE users SET display_name = NULL")
+    waiting.extend(change)
+    page = host.sign_in(BIANCA)
+    assert waiting == []
+    assert [(user["id"], user["email"], user["display_name"]) for user in host.users()] == wanted
+    assert page.text == f"user {next(user['id'] for user in host.users() if user['email'] == BIANCA.email)}"
+    close(host)
+
+
+def test_sign_ins_at_once_update_a_user_class_that_counts_its_versions(url: str, tmp_path: Path) -> None:
+    version = mapped_column("version", Integer, nullable=False)
+    host = make_host(tmp_path, url=url, user_model=make_user_model(version=version, __mapper_args__={"version_id_col": version}))
+    host.sign_in(ADELE)
+    posts = [form for number in range(8) for form in forms(host, replace(ADELE, surname=f"Vance {number}"), 1)]
+    assert set(post_at_once(host, posts)) <= {200, 503}
+    assert set(outcomes(host)) <= {"create", "update", "unchanged", "database_unavailable"}
+    assert host.users()[0]["last_name"].startswith("Vance ")
+    close(host)
+
+
+def test_a_role_that_several_sign_ins_at_once_have_given_goes_with_the_last_one(url: str, tmp_path: Path) -> None:
+    roles = {"source": "groups", "map": {ADELE.groups[0]: ["editor"]}, "on_missing": "remove"}
+    model = make_user_model(roles=mapped_column(JSON))
+    host = make_host(tmp_path, url=url, user_model=model, roles_field="roles", tenant={"mapping": {"fields": FIELDS, "roles": roles}})
+    for number in range(4):
+        person = replace(ADELE, object_id=str(uuid4()), email=f"p{number}@contoso.example")
+        host.sign_in(replace(person, groups=()))
+        assert set(post_at_once(host, forms(host, person, 4))) <= {200, 503}
+        assert host.sign_in(replace(person, groups=())).status == 200
+    assert [user["roles"] or [] for user in host.users()] == [[]] * 4
+    assert host.rows("samljit_role_grant") == []
     close(host)
 
 

@@ -81,11 +81,16 @@ def write_alone(session: Session, bind: Mapping[str, Any]) -> Iterator[Connectio
     """The same in a session that is there."""
     connection = _connect_alone(session, bind)
     yield connection
-    if connection.get_execution_options().get("isolation_level") != _ALONE:
+    if not is_alone(connection):
         session.commit()
 
 
 _ALONE = "AUTOCOMMIT"
+
+
+def is_alone(connection: Connection) -> bool:
+    """Whether each statement on this connection is a transaction by itself."""
+    return connection.get_execution_options().get("isolation_level") == _ALONE
 
 
 def _connect_alone(session: Session, bind: Mapping[str, Any]) -> Connection:

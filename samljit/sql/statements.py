@@ -19,9 +19,11 @@ class Statements:
 
     `find` gives, by `find_statement`, whom a subject is linked to. The inserts ask for no key back. `alone` writes one row each: of the
     identity or its use, the session, the attempt. `take` is `finish` for the sign-in of one request and an unchanged tenant, and gives
-    back what the second step needs to know.
-    Several at once, which of our databases PostgreSQL alone can: `consume_and_find`, `together`, which writes the rows of its key, and
-    `take_with_user`. Their parameters are named `attempt.reference` and so on, wherever several tables have a column of that name.
+    back what the second step needs to know; `take_quickly` is the same on PostgreSQL, as a transaction by itself, which does not wait for
+    the disk: what a crash of the server can lose is that this browser has been here.
+    Several at once, which of our databases PostgreSQL alone can: `consume_and_find`, and `together`, which writes the rows of its key.
+    Their parameters are named `attempt.reference` and so on, wherever several tables have a column of that name.
+    None of them loads a user: what an ORM adds to a statement that loads one, a host's events included, must not write anything twice.
     """
 
     consume: sa.Insert
@@ -34,7 +36,7 @@ class Statements:
     find_handed_over: sa.Select[Any]
     finish: sa.Update
     take: sa.UpdateBase
-    take_with_user: sa.Select[Any]
+    take_quickly: sa.UpdateBase
 
 
 def make_statements(users: HostUsers) -> Statements:
@@ -43,10 +45,9 @@ def make_statements(users: HostUsers) -> Statements:
     reference = attempt.c.reference == sa.bindparam("wanted")
     finish = sa.update(attempt).where(reference, attempt.c.finished_at.is_(None)).values(finished_at=sa.bindparam("moment"))
     handed_over = [attempt.c[name] for name in HANDED_OVER]
-    take = finish.where(*_is_good_to_take(tables)).returning(*handed_over)
-    find = {
-        (counts, grants): find_statement(users, counts=counts, grants=grants) for counts in (False, True) for grants in (False, True)
-    }
+    good = finish.where(*_is_good_to_take(tables))
+    kinds = [(counts, grants) for counts in (False, True) for grants in (False, True)]
+    find = {(counts, grants): find_statement(tables, counts=counts, grants=grants) for counts, grants in kinds}
     consume = _add("assertion", tables.assertion).returning(tables.assertion.c.id).cte("consumed")
     return Statements(
         consume=sa.insert(tables.assertion).inline(),
@@ -67,18 +68,9 @@ def make_statements(users: HostUsers) -> Statements:
         find_attempt=sa.select(attempt).where(reference),
         find_handed_over=sa.select(*handed_over).where(reference),
         finish=finish,
-        take=take,
-        take_with_user=_with_user(take, users),
+        take=good.returning(*handed_over),
+        take_quickly=good.returning(*handed_over, sa.func.set_config("synchronous_commit", "off", True)),
     )
-
-
-def _with_user(take: sa.UpdateBase, users: HostUsers) -> sa.Select[Any]:
-    """The same, and the user whom it signs in: first in the row, None where it is gone."""
-    taken = take.cte("taken")
-    # no wait for the disk, in this statement's transaction: what a crash of the server can lose is that this browser has been here
-    quick = sa.func.set_config("synchronous_commit", "off", True)
-    query = sa.select(users.model, *taken.c, quick).select_from(taken)
-    return query.outerjoin(users.model, getattr(users.model, users.key) == taken.c.user_id)
 
 
 def _is_good_to_take(tables: Tables) -> tuple[sa.ColumnElement[bool], ...]:
@@ -121,29 +113,26 @@ def _add(name: str, table: sa.Table) -> sa.Insert:
     return sa.insert(table).values({column.name: sa.bindparam(f"{name}.{column.name}", type_=column.type) for column in columns})
 
 
-def find_statement(users: HostUsers, *, counts: bool, grants: bool) -> sa.Select[Any]:
-    """The tenant `tenant_id` as it is now, the identity of `subject_key`, its user, with `grants` a row for each role that the tenant
-    granted, in one go.
+def find_statement(tables: Tables, *, counts: bool, grants: bool) -> sa.Select[Any]:
+    """The tenant `tenant_id` as it is now and the identity of `subject_key`, with `grants` a row for each role that the tenant granted, in
+    one go.
 
-    There is a row wherever there is such a tenant. The user comes first, None where it is gone or nobody is linked to the subject. With
-    `counts` it is said in the latter case how many users are linked to the tenant: counted only then, by index, and exact whoever
-    deletes users.
+    There is a row wherever there is such a tenant. With `counts` it is said, where nobody is linked to the subject, how many users are
+    linked to the tenant: counted only then, by index, and exact whoever deletes users.
     """
-    tables = users.tables
     identity, grant, state, tenant = tables.identity, tables.role_grant, tables.tenant_state, tables.tenant
     tenant_id: sa.BindParameter[str] = sa.bindparam("tenant_id")
     subject_key: sa.BindParameter[str] = sa.bindparam("subject_key")
     others = identity.alias("others")
     count = sa.select(sa.func.count(others.c.user_id.distinct())).where(others.c.tenant_id == tenant_id).scalar_subquery()
-    columns: list[Any] = [users.model, identity.c.id.label("identity_id"), identity.c.subject_key, identity.c.tenant_id]
-    columns += [identity.c.issuer, identity.c.source, identity.c.subject, identity.c.user_id.label("linked_id")]
+    columns: list[Any] = [identity.c.id.label("identity_id"), identity.c.subject_key, identity.c.tenant_id]
+    columns += [identity.c.issuer, identity.c.source, identity.c.subject, identity.c.user_id]
     columns += [tenant.c.revision, state.c.metadata_hash, state.c.claims_seen]
     columns += [sa.case((identity.c.id.is_(None), count)).label("user_count")] if counts else []
     columns += [grant.c.role.label("granted_role")] if grants else []
     query = sa.select(*columns).select_from(state).where(state.c.id == tenant_id)
     query = query.outerjoin(tenant, tenant.c.tenant_id == state.c.id)
     query = query.outerjoin(identity, sa.and_(identity.c.subject_key == subject_key, identity.c.tenant_id == state.c.id))
-    query = query.outerjoin(users.model, getattr(users.model, users.key) == identity.c.user_id)
     if grants:
         query = query.outerjoin(grant, sa.and_(grant.c.user_id == identity.c.user_id, grant.c.tenant_id == identity.c.tenant_id))
     return query

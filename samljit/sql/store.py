@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,21 +13,12 @@ from sqlalchemy.orm import Session
 from samljit.errors import ProvisioningRefused
 from samljit.model import Attempt, ExistingUser, HandedOver, Subject, Tenant
 from samljit.sql.attempts import attempt_row, read_attempt, read_handed_over
-from samljit.sql.loaded import LoadedUser, leave_session
-from samljit.sql.sessions import commit, open_session, single_query, single_write, write_alone
+from samljit.sql.sessions import commit, is_alone, open_session, single_query, single_write, write_alone
 from samljit.sql.statements import make_statements
 from samljit.sql.tables import to_database
 from samljit.sql.transaction import SqlTransaction, is_of_subject
 from samljit.sql.users import HostUsers, column_attributes, unique_sets
 from samljit.store import Transaction
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A hand-over that is used up by now. `user` is whom it signs in, where the database could give that along; never an inactive one."""
-
-    attempt: HandedOver
-    user: LoadedUser | None
 
 
 class SqlStore:
@@ -106,26 +96,19 @@ class SqlStore:
             row = connection.execute(self._statements.find_handed_over, {"wanted": reference}).first()
         return None if row is None else read_handed_over(row)
 
-    def take_attempt(self, reference: str, *, tenant: Tenant, nonce: str, now: datetime) -> Taken | None:
+    def take_attempt(self, reference: str, *, tenant: Tenant, nonce: str, now: datetime) -> HandedOver | None:
         """Uses the hand-over of a sign-in, once, where all is as it should be: it is of this request, and the tenant has not changed since
         it was looked up. None where anything is not, which then is for the caller to find out; and on MariaDB and MySQL, whose UPDATE
         gives nothing back."""
         with open_session(self._factory) as session:
-            dialect = session.get_bind(**self._bind).dialect
-            if not dialect.update_returning:
+            if not session.get_bind(**self._bind).dialect.update_returning:
                 return None
             values = {"wanted": reference, "moment": to_database(now), "tenant": str(tenant.id), "nonce": nonce}
             values |= {"revision": tenant.version.revision, "metadata_hash": tenant.version.metadata_hash}
             with write_alone(session, self._bind) as connection:
-                if dialect.name == "postgresql":
-                    found = session.execute(self._statements.take_with_user, values, bind_arguments=self._bind)
-                    row = found.unique().first()
-                    user = row[0] if row is not None else None
-                    is_active = user is not None and self._users.is_active(user)
-                    loaded = leave_session(user, session) if is_active else None
-                else:
-                    row, loaded = connection.execute(self._statements.take, values).first(), None
-        return None if row is None else Taken(read_handed_over(row), loaded)
+                take = self._statements.take_quickly if is_alone(connection) else self._statements.take
+                row = connection.execute(take, values).first()
+        return None if row is None else read_handed_over(row)
 
     def finish_attempt(self, reference: str, *, now: datetime) -> bool:
         """Uses a hand-over, once: whether this call was the one."""

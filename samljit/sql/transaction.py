@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from samljit.errors import ProvisioningRefused, Reason
@@ -21,7 +21,19 @@ from samljit.sql.idp_sessions import session_row
 from samljit.sql.statements import Statements
 from samljit.sql.tables import to_database
 from samljit.sql.users import HostUsers
-from samljit.store import Replayed, TenantChanged
+from samljit.store import LostRace, Replayed, TenantChanged
+
+_DATA_VERSION = "PRAGMA data_version"
+
+
+@dataclass(frozen=True, slots=True)
+class _Unlocked:
+    """What a look-up has found of a subject before SQLite was locked, and the version of the data then."""
+
+    version: int
+    subject: Subject
+    tenant: Tenant
+    found: ExistingUser | None
 
 
 class SqlTransaction:
@@ -35,6 +47,7 @@ class SqlTransaction:
         self._identity_id: int | None = None
         self._waiting: dict[str, dict[str, Any]] = {}  # rows for `write_waiting`
         self._consuming: dict[str, Any] = {}  # the row of `consume`, as long as that waits
+        self._unlocked: _Unlocked | None = None  # what `find_user` has read meanwhile, on SQLite
         self._user_count: int | None = None
         self._tenant_row: Any = None  # what `find_user` has read of the tenant along
         self._noted: frozenset[str] = frozenset()
@@ -72,8 +85,9 @@ class SqlTransaction:
 
     def _can_wait(self) -> bool:
         """Whether using the assertion up can wait. On PostgreSQL for the next look-up, which does it along. On SQLite, which has one
-        writer at a time, for the first write, so that nobody else waits while we read and plan; but not in a transaction of the driver,
-        because one that has read first cannot always write, and whoever has locked the tenant, which begins one, counts on the lock."""
+        writer at a time, for the first write, so that nobody else waits while we read and plan (what was read is then held against what
+        is there); but not in a transaction of the driver, because one that has read first cannot always write, and whoever has locked
+        the tenant, which begins one, counts on the lock."""
         if self._connection.dialect.name == "sqlite":
             return not getattr(self._connection.connection.driver_connection, "in_transaction", True)
         return self._connection.dialect.name == "postgresql"
@@ -84,33 +98,55 @@ class SqlTransaction:
         if values:
             with _no_replay():
                 self._connection.execute(self._statements.consume, values)
+        unlocked, self._unlocked = self._unlocked, None
+        if unlocked is not None and unlocked.version != self._data_version():
+            found = self._find_user(unlocked.subject, tenant=unlocked.tenant)
+            self.confirm_tenant(unlocked.tenant)
+            if found != unlocked.found:
+                raise LostRace("what was read has changed before the first write")
+
+    def _data_version(self) -> int:
+        """Differs from what it was on this connection wherever another one has written to the SQLite database meanwhile."""
+        driver: Any = self._connection.connection.driver_connection
+        try:
+            return int(driver.execute(_DATA_VERSION).fetchone()[0])
+        except self._connection.dialect.loaded_dbapi.Error as error:
+            raise OperationalError(_DATA_VERSION, None, error) from error
 
     def confirm_unused(self) -> None:
         """That an assertion is no replay, before anything else is held against it. Raises: Replayed."""
         self._consume()
 
     def find_user(self, subject: Subject, *, tenant: Tenant) -> ExistingUser | None:
+        if not self._consuming or self._connection.dialect.name != "sqlite":
+            return self._find_user(subject, tenant=tenant)
+        version = self._data_version()
+        found = self._find_user(subject, tenant=tenant)
+        self._unlocked = _Unlocked(version, subject, tenant, found)
+        return found
+
+    def _find_user(self, subject: Subject, *, tenant: Tenant) -> ExistingUser | None:
         kind = tenant.mapping.policy.max_users is not None, _manages_roles(tenant)
         values = {"subject_key": subject.key, "tenant_id": str(subject.tenant_id)}
         if self._consuming and self._connection.dialect.name == "postgresql":
             values |= {f"assertion.{column}": value for column, value in self._consuming.items()}
             self._consuming = {}
             with _no_replay():
-                found = self._session.execute(self._statements.consume_and_find[kind], values, bind_arguments=self._bind)
+                rows = self._connection.execute(self._statements.consume_and_find[kind], values).all()
         else:
-            found = self._session.execute(self._statements.find[kind], values, bind_arguments=self._bind)
-        rows = found.unique(_granted_role).all()
+            rows = self._connection.execute(self._statements.find[kind], values).all()
         row = self._tenant_row = rows[0] if rows else None
         if row is None or row.identity_id is None:
             self._user_count = getattr(row, "user_count", None)
             return None
         if not is_of_subject(row, subject):
             return None
-        if row[0] is None:
+        user = self._session.get(self._users.model, row.user_id, populate_existing=True)
+        if user is None:
             raise ProvisioningRefused(Reason.USER_GONE, "an identity points to a user that does not exist")
         granted = frozenset(row.granted_role for row in rows if row.granted_role) if _manages_roles(tenant) else frozenset()
-        self._user, self._identity_id = row[0], row.identity_id
-        return self._users.read(row[0], tenant=tenant, granted=granted)
+        self._user, self._identity_id = user, row.identity_id
+        return self._users.read(user, tenant=tenant, granted=granted)
 
     def confirm_tenant(self, tenant: Tenant) -> None:
         row = self._tenant_row
@@ -167,10 +203,13 @@ class SqlTransaction:
         table = self._tables.role_grant
         whose = (table.c.user_id == user_id, table.c.role.in_([*granted, *revoked]))
         ours = table.c.tenant_id == str(tenant_id)
-        rows = self._session.execute(sa.select(table).where(*whose), bind_arguments=self._bind).all()
+        self._users.lock(self._session, user_id)  # another sign-in of this person may be about to write the same
+        rows = self._session.execute(sa.select(table).where(*whose).with_for_update(), bind_arguments=self._bind).all()
         elsewhere = {row.role for row in rows if row.tenant_id != str(tenant_id)}
         put_in = {row.role for row in rows if row.tenant_id == str(tenant_id) and row.in_field and row.role in revoked}
         added = self._users.change_roles(self._session, user_id, granted=granted, revoked=frozenset(put_in - elsewhere))
+        # whatever it was that put a role into the list before, and has said so just now
+        added |= {row.role for row in rows if row.tenant_id == str(tenant_id) and row.in_field and row.role in granted}
         self._session.execute(sa.delete(table).where(*whose, ours), bind_arguments=self._bind)
         if handed_on := put_in & elsewhere:  # what another tenant grants as well stays in the list, as that one's
             query = sa.update(table).where(table.c.user_id == user_id, table.c.role.in_(handed_on)).values(in_field=True)
@@ -242,11 +281,6 @@ def _no_replay() -> Iterator[None]:
         yield
     except IntegrityError:
         raise Replayed from None
-
-
-def _granted_role(row: Any) -> Any:
-    """What a row of `find_statement` has that no other has: a user class that loads more by joins makes several of each."""
-    return getattr(row, "granted_role", None)
 
 
 def _manages_roles(tenant: Tenant) -> bool:

@@ -14,12 +14,13 @@ from sqlalchemy import event
 from sqlalchemy.exc import StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import ColumnProperty, Mapper, Session
+from sqlalchemy.orm.exc import StaleDataError
 
 from samljit.errors import ConfigError, Problem, ProvisioningRefused, Reason
 from samljit.model import ExistingUser, Tenant, UserColumn, UserShape, ValueType
 from samljit.sql.roles_field import check_roles_field, read_roles, write_roles
 from samljit.sql.tables import Tables, make_tables
-from samljit.store import HostRefused
+from samljit.store import HostRefused, LostRace
 
 TenantFields = Callable[[Tenant], Mapping[str, Any]]
 IsPrivileged = Callable[[Any], bool]
@@ -47,12 +48,14 @@ class HostUsers:
         return {"mapper": self.mapper, "clause": self.mapper.persist_selectable}
 
     def shape(self, protected: frozenset[str], *, grantable_roles: frozenset[str] | None = None) -> UserShape:
-        """The columns a mapping may fill. Keys, passwords, the active flag, roles and `protected` are never targets (trust: 32)."""
+        """The columns a mapping may fill. Keys, passwords, the active flag, roles, what SQLAlchemy keeps for itself and `protected` are
+        never targets (trust: 32)."""
         columns = {attribute.key: _describe(attribute) for attribute in column_attributes(self.mapper)}
-        filled = {self.key, self.active_field, self._discriminator()}
+        sqlalchemys = self._kept_by_sqlalchemy()
+        filled = {self.key, self.active_field, *sqlalchemys}
         columns |= {name: replace(column, has_default=True) for name, column in columns.items() if name in filled}
         passwords = {name for name in columns if any(word in name.lower() for word in _PASSWORD_WORDS)}
-        own = {name for name in (self.key, self.active_field, self.roles_field) if name}
+        own = {name for name in (self.key, self.active_field, self.roles_field, *sqlalchemys) if name}
         return UserShape(
             columns=columns,
             protected=frozenset(own | passwords | protected),
@@ -63,10 +66,10 @@ class HostUsers:
             grantable_roles=grantable_roles,
         )
 
-    def _discriminator(self) -> str | None:
-        """The column by which SQLAlchemy tells sub-classes apart; it fills that one itself."""
-        column = self.mapper.polymorphic_on
-        return self.mapper.get_property_by_column(column).key if isinstance(column, sa.Column) else None
+    def _kept_by_sqlalchemy(self) -> set[str]:
+        """The columns that SQLAlchemy fills itself: by which it tells sub-classes apart, and counts the versions of a row."""
+        columns = (self.mapper.polymorphic_on, self.mapper.version_id_col)
+        return {self.mapper.get_property_by_column(column).key for column in columns if isinstance(column, sa.Column)}
 
     def fields_of(self, tenant: Tenant) -> dict[str, Any]:
         """The tenant's columns with their values, as the host's `tenant_fields` gives them.
@@ -135,6 +138,11 @@ class HostUsers:
                 setattr(user, name, value)
             session.flush()
 
+    def lock(self, session: Session, user_id: Any) -> None:
+        """Makes others who lock this user wait for the end of the transaction. SQLite, which has one writer at a time, needs no more."""
+        key = getattr(self.model, self.key)
+        session.execute(sa.select(key).where(key == user_id).with_for_update(), bind_arguments=self.bind)
+
     def change_roles(
         self, session: Session, user_id: Any, *, granted: tuple[str, ...], revoked: frozenset[str]
     ) -> frozenset[str]:
@@ -180,12 +188,15 @@ def _construct(model: type[Any], values: Mapping[str, Any]) -> Any:
 def _host_code() -> Iterator[None]:
     """Turns whatever the host's validators and events raise into HostRefused, what SQLAlchemy raises inside them too.
 
-    Only what the database says passes through as it is.
+    Only what the database says passes through as it is; and a class that counts its versions says that somebody else was faster.
+    Raises: HostRefused, LostRace.
     """
     try:
         yield
     except (StatementError, PoolTimeout):
         raise
+    except StaleDataError as error:
+        raise LostRace(type(error).__name__) from error
     except Exception as error:
         raise HostRefused(type(error).__name__) from error
 

@@ -17,7 +17,6 @@ from samljit.errors import Reason, SamlJitError, SignInRefused
 from samljit.model import Assertion, Attempt, HandedOver, Outcome, Plan, Stage, Tenant
 from samljit.signals import sign_in_refused
 from samljit.sql.attempts import new_reference
-from samljit.sql.loaded import LoadedUser
 from samljit.store import Unavailable, WriteConflict
 from samljit.views.cookies import Handover, Pending
 from samljit.views.mounted import mounted
@@ -44,9 +43,9 @@ class Step:
 
     `slug` is what the address names. `closed` says why nobody can sign in to its tenant, where that is so.
     `pending` and `handover` are what the cookies say of it, for the second step.
-    `nonce` is that of the request it belongs to; `attempt` what its first step has handed over, where that is known already, `is_taken`
-    whether that is used up by now, and `user` whom it signs in, where that was read along. `verified` says whether anything signed stands
-    behind it, the `assertion`: without that, anybody can ask for as many refusals as they like.
+    `nonce` is that of the request it belongs to; `attempt` what its first step has handed over, where that is known already, and
+    `is_taken` whether that is used up by now. `verified` says whether anything signed stands behind it, the `assertion`: without that,
+    anybody can ask for as many refusals as they like.
     """
 
     stage: Stage
@@ -64,7 +63,6 @@ class Step:
     handover: Handover | None = None
     attempt: HandedOver | None = None
     is_taken: bool = False
-    user: LoadedUser | None = None
 
 
 class RefusalCounts:

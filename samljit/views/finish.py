@@ -55,11 +55,9 @@ def _take(handover: Handover, step: Step) -> Tenant | None:
         return None
     if request.method != "GET" or why_closed(tenant, step) is not None or is_somebody_here() or current_user.is_authenticated:
         return None
-    taken = mount.store.take_attempt(handover.reference, tenant=tenant, nonce=pending.nonce, now=step.now)
-    if taken is None:
-        return None
-    step.attempt, step.user, step.is_taken = taken.attempt, taken.user, True
-    return tenant
+    step.attempt = mount.store.take_attempt(handover.reference, tenant=tenant, nonce=pending.nonce, now=step.now)
+    step.is_taken = step.attempt is not None
+    return tenant if step.is_taken else None
 
 
 @sign_in_step(Stage.FINISH, get_tenant=_get_tenant)
@@ -146,9 +144,9 @@ def _is_signed_in(user_id: Any) -> bool:
     return bool(current_user.is_authenticated) and mounted().user_id_of(current_user) == user_id
 
 
-def _load_user(attempt: HandedOver, step: Step) -> Any:
+def _load_user(attempt: HandedOver) -> Any:
     """The user, afresh, in the host's own session. Raises: SignInRefused (user_gone)."""
-    user = mounted().load_user(attempt.user_id, loaded=step.user)
+    user = mounted().load_user(attempt.user_id)
     if user is None:
         raise SignInRefused(Reason.USER_GONE)
     return user
@@ -187,7 +185,7 @@ def _sign_in(attempt: HandedOver, step: Step, *, nonce: str, next_path: str) -> 
             return _go(next_path)
         raise SignInRefused(Reason.HANDOVER_USED)
     # Only now, with our own write committed: on SQLite the host's session may hold a read lock from its first query to its end
-    user = _load_user(attempt, step)
+    user = _load_user(attempt)
     is_kept = SESSION_KEY in session
     renew_session()
     if not login_user(user):

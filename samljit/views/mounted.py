@@ -28,7 +28,6 @@ from samljit.saml.request import RequestIds
 from samljit.saml.validator import Validator
 from samljit.settings.read import Settings
 from samljit.sql.idp_sessions import IdpSessions
-from samljit.sql.loaded import LoadedUser
 from samljit.sql.sessions import in_store_words
 from samljit.sql.store import SqlStore
 from samljit.sql.users import HostUsers
@@ -122,18 +121,16 @@ class Mounted:
         """Which domains an e-mail from this tenant may lie in, None for any."""
         return None if self.allow_unproven_email else tenant.domains
 
-    def load_user(self, user_id: Any, *, loaded: LoadedUser | None = None) -> Any:
+    def load_user(self, user_id: Any) -> Any:
         """The user as the database has it now, None if gone or inactive. Raises: store.Unavailable.
 
         In the host's own session where it has one; else in one that stays open for what the user class looks up in the request.
-        `loaded` is the user, active, where this request has read it already.
         """
-        session = self.host_session()
-        if not isinstance(self.host_session, scoped_session):
-            after_this_request(partial(_close, session))
-        if loaded is not None and loaded.move_to(session):
-            return loaded.user
         with in_store_words():
+            if isinstance(self.host_session, scoped_session):
+                return self.users.load(self.host_session, user_id)
+            session = self.host_session()
+            after_this_request(partial(_close, session))
             return self.users.load(session, user_id)
 
     def purge_now_and_then(self, app: Flask) -> None:

@@ -12,7 +12,7 @@ from samljit import situations
 from samljit.errors import CATALOGUE, AssertionRejected, Fixer, ProvisioningRefused, Reason, SamlJitError, SignInRefused
 from samljit.model import Stage, Tenant
 from samljit.situations import Situation
-from samljit.store import Unavailable
+from samljit.store import Unavailable, WriteConflict
 from samljit.views.attempts import Step, log_refusal
 from samljit.views.mounted import app_secrets, mounted, utc_now
 from samljit.views.refreshing import connect
@@ -99,7 +99,7 @@ def sign_in_step(
                 if step.closed is not None and stage is not Stage.ACS:  # which takes the answers to tests of a closed tenant too
                     raise step.closed
                 return view(step)
-            except Unavailable as lost:
+            except (Unavailable, WriteConflict) as lost:  # a race that was lost outside of provisioning, which runs its own again
                 error = SignInRefused(Reason.DATABASE_UNAVAILABLE, str(lost))
             except AssertionRejected as rejected:
                 step.verified = rejected.verified
