@@ -368,7 +368,8 @@ def test_a_subject_that_is_somebody_already_is_not_linked_to_another(host: Host)
 def test_a_user_of_another_tenant_is_not_linked(mount: Mount) -> None:
     model = make_user_model(organization=mapped_column(String(50)))
     host = mount(user_model=model, tenant_fields=lambda tenant: {"organization": tenant.slug})
-    link(host, add_user(host, "old@contoso.example", organization="fabrikam"), ADELE.object_id, code=1)
+    refused = link(host, add_user(host, "old@contoso.example", organization="fabrikam"), ADELE.object_id, code=1)
+    assert ("not of this tenant" in refused.output, host.count("samljit_identity")) == (True, 0)
     link(host, add_user(host, "old@contoso.example", organization="contoso"), ADELE.object_id)
 
 

@@ -17,14 +17,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import JSON, Integer, String, UniqueConstraint, delete, event, text
+from sqlalchemy import JSON, Integer, String, UniqueConstraint, create_engine, delete, event, text
 from sqlalchemy.orm import mapped_column
 
 from samljit.extension import Mounted
 from samljit.model import Attempt, Outcome, Stage
 from samljit.sql.attempts import new_reference
 from samljit.store import WriteConflict
-from samljit.testing import Person
+from samljit.testing import Browser, Form, Person
 from tests.host import ACS, ADELE, BIANCA, FIELDS, LOGIN, ORIGIN, Host, make_host, make_user_model
 from tests.servers import KINDS, database
 
@@ -205,6 +205,36 @@ def test_sign_ins_at_once_update_a_user_class_that_counts_its_versions(url: str,
     assert set(post_at_once(host, posts)) <= {200, 503}
     assert set(outcomes(host)) <= {"create", "update", "unchanged", "database_unavailable"}
     assert host.users()[0]["last_name"].startswith("Vance ")
+    close(host)
+
+
+def test_a_hand_over_is_used_once_where_the_host_sends_what_it_reads_to_a_follower(url: str, tmp_path: Path) -> None:
+    roles = {"source": "groups", "map": {ADELE.groups[0]: ["editor"]}, "on_missing": "remove"}
+    model = make_user_model(roles=mapped_column(JSON))
+    host = make_host(tmp_path, url=url, user_model=model, tenant={"mapping": {"fields": FIELDS, "roles": roles}})
+    follower = create_engine(url)
+    if follower.dialect.name == "postgresql":
+        event.listen(follower, "connect", lambda connection, _: setattr(connection, "read_only", True))
+
+    @event.listens_for(host.session.session_factory.class_, "do_orm_execute")
+    def follow(state: Any) -> None:
+        if state.is_select and state.is_orm_statement:
+            state.bind_arguments["bind"] = follower
+
+    try:
+        assert [host.sign_in(person).status for person in (replace(ADELE, groups=()), ADELE)] == [200, 200]
+        browser = Browser({ORIGIN: host.app}, follows_refresh=False)
+        response = host.entra.respond(host.entra.read_request(browser.get(LOGIN).url), ADELE, now=datetime.now(UTC))
+        again = browser.submit(Form(ACS, fields=tuple(response.form.items())), by_script=True).refresh_url
+        assert again is not None
+        cookies = browser.jar.select(url=again, method="GET", is_cross_site=False, now=datetime.now(UTC))
+        headers = {"Cookie": "; ".join(f"{cookie.name}={cookie.value}" for cookie in cookies)}
+        client = host.app.test_client(use_cookies=False)
+        statuses = [client.get(again, base_url=ORIGIN, headers=headers).status_code for _ in range(3)]
+    finally:
+        event.remove(host.session.session_factory.class_, "do_orm_execute", follow)
+        follower.dispose()
+    assert (statuses, host.rows("samljit_attempt")[2].finished_at is not None) == ([303, 403, 403], True)
     close(host)
 
 

@@ -54,6 +54,7 @@ class SqlTransaction:
         self._tables = users.tables
         self._bind = users.bind
         self._connection = session.connection(bind_arguments=users.bind)
+        self._dialect = self._connection.dialect.name
 
     def lock_tenant(self, tenant_id: UUID) -> None:
         # an UPDATE that changes nothing, and no SELECT FOR UPDATE: it locks on all databases, and first of all statements, or two
@@ -88,9 +89,9 @@ class SqlTransaction:
         writer at a time, for the first write, so that nobody else waits while we read and plan (what was read is then held against what
         is there); but not in a transaction of the driver, because one that has read first cannot always write, and whoever has locked
         the tenant, which begins one, counts on the lock."""
-        if self._connection.dialect.name == "sqlite":
+        if self._dialect == "sqlite":
             return not getattr(self._connection.connection.driver_connection, "in_transaction", True)
-        return self._connection.dialect.name == "postgresql"
+        return self._dialect == "postgresql"
 
     def _consume(self) -> None:
         """Raises: Replayed."""
@@ -118,7 +119,7 @@ class SqlTransaction:
         self._consume()
 
     def find_user(self, subject: Subject, *, tenant: Tenant) -> ExistingUser | None:
-        if not self._consuming or self._connection.dialect.name != "sqlite":
+        if not self._consuming or self._dialect != "sqlite":
             return self._find_user(subject, tenant=tenant)
         version = self._data_version()
         found = self._find_user(subject, tenant=tenant)
@@ -128,8 +129,8 @@ class SqlTransaction:
     def _find_user(self, subject: Subject, *, tenant: Tenant) -> ExistingUser | None:
         kind = tenant.mapping.policy.max_users is not None, _manages_roles(tenant)
         values = {"subject_key": subject.key, "tenant_id": str(subject.tenant_id)}
-        if self._consuming and self._connection.dialect.name == "postgresql":
-            values |= {f"assertion.{column}": value for column, value in self._consuming.items()}
+        if self._consuming and self._dialect == "postgresql":
+            values |= _named("assertion", self._consuming)
             self._consuming = {}
             with _no_replay():
                 rows = self._connection.execute(self._statements.consume_and_find[kind], values).all()
@@ -203,13 +204,15 @@ class SqlTransaction:
         table = self._tables.role_grant
         whose = (table.c.user_id == user_id, table.c.role.in_([*granted, *revoked]))
         ours = table.c.tenant_id == str(tenant_id)
-        self._users.lock(self._session, user_id)  # another sign-in of this person may be about to write the same
-        rows = self._session.execute(sa.select(table).where(*whose).with_for_update(), bind_arguments=self._bind).all()
+        # another sign-in of this person may be about to write the same; SQLite, which has one writer at a time, needs no more
+        key = self._tables.user_key
+        self._connection.execute(sa.select(key).where(key == user_id).with_for_update())
+        rows = self._connection.execute(sa.select(table).where(*whose).with_for_update()).all()
         elsewhere = {row.role for row in rows if row.tenant_id != str(tenant_id)}
-        put_in = {row.role for row in rows if row.tenant_id == str(tenant_id) and row.in_field and row.role in revoked}
+        in_field = {row.role for row in rows if row.tenant_id == str(tenant_id) and row.in_field}
+        put_in = in_field & set(revoked)
         added = self._users.change_roles(self._session, user_id, granted=granted, revoked=frozenset(put_in - elsewhere))
-        # whatever it was that put a role into the list before, and has said so just now
-        added |= {row.role for row in rows if row.tenant_id == str(tenant_id) and row.in_field and row.role in granted}
+        added |= in_field & set(granted)  # by the sign-in that was faster
         self._session.execute(sa.delete(table).where(*whose, ours), bind_arguments=self._bind)
         if handed_on := put_in & elsewhere:  # what another tenant grants as well stays in the list, as that one's
             query = sa.update(table).where(table.c.user_id == user_id, table.c.role.in_(handed_on)).values(in_field=True)
@@ -266,8 +269,10 @@ class SqlTransaction:
         self._consume()
         rows, self._waiting = self._waiting, {}
         query = self._statements.together.get(frozenset(rows))
-        if query is not None and self._connection.dialect.name == "postgresql":
-            values = {f"{name}.{column}": value for name, row in rows.items() for column, value in row.items()}
+        if query is not None and self._dialect == "postgresql":
+            values: dict[str, Any] = {}
+            for name, row in rows.items():
+                values |= _named(name, row)
             self._connection.execute(query, values)
             return
         for name, row in rows.items():
@@ -281,6 +286,11 @@ def _no_replay() -> Iterator[None]:
         yield
     except IntegrityError:
         raise Replayed from None
+
+
+def _named(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as the parameters of a statement that has others too: see `statements.Statements`."""
+    return {f"{name}.{column}": value for column, value in row.items()}
 
 
 def _manages_roles(tenant: Tenant) -> bool:

@@ -138,11 +138,6 @@ class HostUsers:
                 setattr(user, name, value)
             session.flush()
 
-    def lock(self, session: Session, user_id: Any) -> None:
-        """Makes others who lock this user wait for the end of the transaction. SQLite, which has one writer at a time, needs no more."""
-        key = getattr(self.model, self.key)
-        session.execute(sa.select(key).where(key == user_id).with_for_update(), bind_arguments=self.bind)
-
     def change_roles(
         self, session: Session, user_id: Any, *, granted: tuple[str, ...], revoked: frozenset[str]
     ) -> frozenset[str]:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,27 +67,7 @@ def _by_hand(*, keeps_record: bool) -> Flask:
     app, db, user = _base()
     settings = json.loads(os.environ["BENCH_LIBRARY"])
 
-    class Used(db.Model):
-        id = db.Column(db.Integer, primary_key=True)
-        tenant_id = db.Column(db.String(36), nullable=False)
-        assertion_hash = db.Column(db.String(64), nullable=False)
-        request_id = db.Column(db.String(100))
-        expires_at = db.Column(db.DateTime, nullable=False, index=True)
-        __table_args__ = (db.UniqueConstraint("tenant_id", "assertion_hash"), db.UniqueConstraint("tenant_id", "request_id"))
-
-    class SignIn(db.Model):
-        id = db.Column(db.Integer, primary_key=True)
-        reference = db.Column(db.String(12), nullable=False, unique=True)
-        tenant_id = db.Column(db.String(36), nullable=False, index=True)
-        at = db.Column(db.DateTime, nullable=False, index=True)
-        outcome = db.Column(db.String(16), nullable=False)
-        reason = db.Column(db.String(64))
-        user_id = db.Column(db.ForeignKey("users.id"), index=True)
-        subject = db.Column(db.String(64))
-        request_id = db.Column(db.String(100))
-        claim_names = db.Column(db.JSON, nullable=False)
-        decisions = db.Column(db.JSON, nullable=False)
-        browser = db.Column(db.String(255), nullable=False)
+    record = _recorder(db) if keeps_record else None
 
     def auth() -> Any:
         place = {"https": "off", "http_host": request.host, "script_name": request.path}
@@ -114,28 +95,59 @@ def _by_hand(*, keeps_record: bool) -> Flask:
             db.session.add(found)
         if has_new_name:
             found.first_name = claims[_GIVEN_NAME][0]
-        if keeps_record:
+        if record is not None:
             db.session.flush()
-            common = {"tenant_id": "contoso", "request_id": session.get("request_id")}
-            used = hashlib.sha256(made.get_last_assertion_id().encode()).hexdigest()
-            expires = datetime.fromtimestamp(made.get_last_assertion_not_on_or_after(), UTC).replace(tzinfo=None)
-            db.session.add(Used(assertion_hash=used, expires_at=expires, **common))
-            row = {
-                "reference": secrets.token_hex(6),
-                "at": datetime.now(UTC).replace(tzinfo=None),
-                "outcome": "create" if is_new else "update" if has_new_name else "unchanged",
-                "user_id": found.id,
-                "subject": hashlib.sha256(made.get_nameid().encode()).hexdigest(),
-                "claim_names": list(claims),
-                "decisions": [{"field": "email", "action": _told(is_new)}, {"field": "first_name", "action": _told(has_new_name)}],
-                "browser": str(request.user_agent),
-            }
-            db.session.add(SignIn(**row, **common))
+            record(made, found, is_new=is_new, has_new_name=has_new_name)
         db.session.commit()
         login_user(found)
         return redirect("/")
 
     return _created(app, db)
+
+
+def _recorder(db: SQLAlchemy) -> Callable[..., None]:
+    """What remembers an assertion and logs an attempt, in tables that it makes."""
+
+    class Used(db.Model):
+        id = db.Column(db.Integer, primary_key=True)
+        tenant_id = db.Column(db.String(36), nullable=False)
+        assertion_hash = db.Column(db.String(64), nullable=False)
+        request_id = db.Column(db.String(100))
+        expires_at = db.Column(db.DateTime, nullable=False, index=True)
+        __table_args__ = (db.UniqueConstraint("tenant_id", "assertion_hash"), db.UniqueConstraint("tenant_id", "request_id"))
+
+    class SignIn(db.Model):
+        id = db.Column(db.Integer, primary_key=True)
+        reference = db.Column(db.String(12), nullable=False, unique=True)
+        tenant_id = db.Column(db.String(36), nullable=False, index=True)
+        at = db.Column(db.DateTime, nullable=False, index=True)
+        outcome = db.Column(db.String(16), nullable=False)
+        reason = db.Column(db.String(64))
+        user_id = db.Column(db.ForeignKey("users.id"), index=True)
+        subject = db.Column(db.String(64))
+        request_id = db.Column(db.String(100))
+        claim_names = db.Column(db.JSON, nullable=False)
+        decisions = db.Column(db.JSON, nullable=False)
+        browser = db.Column(db.String(255), nullable=False)
+
+    def record(made: Any, found: Any, *, is_new: bool, has_new_name: bool) -> None:
+        common = {"tenant_id": "contoso", "request_id": session.get("request_id")}
+        used = hashlib.sha256(made.get_last_assertion_id().encode()).hexdigest()
+        expires = datetime.fromtimestamp(made.get_last_assertion_not_on_or_after(), UTC).replace(tzinfo=None)
+        db.session.add(Used(assertion_hash=used, expires_at=expires, **common))
+        row = {
+            "reference": secrets.token_hex(6),
+            "at": datetime.now(UTC).replace(tzinfo=None),
+            "outcome": "create" if is_new else "update" if has_new_name else "unchanged",
+            "user_id": found.id,
+            "subject": hashlib.sha256(made.get_nameid().encode()).hexdigest(),
+            "claim_names": list(made.get_attributes()),
+            "decisions": [{"field": "email", "action": _told(is_new)}, {"field": "first_name", "action": _told(has_new_name)}],
+            "browser": str(request.user_agent),
+        }
+        db.session.add(SignIn(**row, **common))
+
+    return record
 
 
 def _told(is_set: bool) -> str:
