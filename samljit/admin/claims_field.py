@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flask import Response, abort, request
+from flask import Response, request
 
 from samljit.admin.documents import NotJson
 from samljit.admin.field_edit import FieldEdit, control_of, edit_of, rule_of, sent_edit
@@ -40,9 +40,11 @@ class _Target:
 @admin_view(AdminAction.VIEW)
 def claims_field(visit: Visit) -> Response:
     """One field, named in the address, or one to be added; sent, it is saved, tried, taken out or put back."""
+    named = request.args.get("name")
+    if named is None or request.method == "POST":
+        visit.must(AdminAction.EDIT)
     form, mapping, columns = MappingForm(), mapping_of(visit), find_columns(visit)
     is_good = form.is_sent(visit)
-    named = request.args.get("name")
     if named is not None and mapping.origin(named) is None and named not in columns:
         return see_other(visit.url("claims"))
     name = sent("field") if named is None else named
@@ -50,10 +52,8 @@ def claims_field(visit: Visit) -> Response:
     edit = edit_of(mapping.fields.get(name), target.column)
     if request.method != "POST":
         if named is None:
-            visit.must(AdminAction.EDIT)
             edit = FieldEdit(sources=tuple(filter(None, [request.args.get("claim", "")])))
         return _show_field(visit, form, mapping, target, edit=edit)
-    visit.must(AdminAction.EDIT)
     return _change_field(visit, form, mapping, target, is_good=is_good)
 
 
@@ -92,8 +92,6 @@ def _place_faults(form: MappingForm, verdict: Verdict, target: _Target, *, edit:
 def _show_field(
     visit: Visit, form: MappingForm, mapping: TenantMapping, target: _Target, *, edit: FieldEdit, trial: Trial | None = None
 ) -> Response:
-    if not target.is_new and target.name == "" and mapping.origin("") is None:
-        abort(404)
     more, column = sent("do"), target.column
     test = find_test(visit)
     return admin_page(
