@@ -408,7 +408,9 @@ CATALOGUE: dict[Reason, Explanation] = {
         situations.UNKNOWN_PLACE, "No tenant has this slug.", fixer=Fixer.PERSON, status=404
     ),
     Reason.TENANT_DISABLED: _person(
-        situations.SWITCHED_OFF, "The tenant is disabled in the settings.", fixer=Fixer.OPERATOR
+        situations.SWITCHED_OFF,
+        "The tenant is disabled (enabled), or its own sign-in rules are off (offer_sso).",
+        fixer=Fixer.OPERATOR,
     ),
     Reason.TENANT_NOT_CONNECTED: _person(
         situations.NOT_SWITCHED_ON,

@@ -279,7 +279,7 @@ class SamlJit:
         slugs = mount.store.find_tenants_of(mount.user_id_of(user))
         tenants = (mount.directory.find(slug, now=utc_now()) for slug in slugs)
         for tenant in tenants:
-            if tenant is None or not tenant.enabled or not tenant.mapping.policy.update_users:
+            if tenant is None or not tenant.is_open or not tenant.mapping.policy.update_users:
                 continue
             for rule in tenant.mapping.fields:
                 if rule.sync_mode is SyncMode.ALWAYS:

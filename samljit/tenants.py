@@ -97,6 +97,7 @@ def outline_tenant(slug: str, document: Mapping[str, Any], settings: Settings, *
         idp=None,
         mapping=_NO_RULES,
         domains=tuple(domain for domain in document.get("domains") or () if isinstance(domain, str)),
+        offer_sso=document.get("offer_sso") is not False,
         require_sso=document.get("require_sso") is True,
         break_glass=tuple(one for one in exempt if isinstance(one, str)) if isinstance(exempt, list) else (),
     )
@@ -156,6 +157,7 @@ def _build(tenant: TenantSettings, scene: _Scene, *, path: str) -> tuple[Tenant 
         allow_idp_initiated=tenant.allow_idp_initiated,
         require_encryption=tenant.require_encryption,
         allow_rsa15=tenant.allow_rsa15,
+        offer_sso=tenant.offer_sso,
         require_sso=tenant.require_sso,
         break_glass=tenant.break_glass,
     )

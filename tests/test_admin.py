@@ -102,7 +102,7 @@ def test_with_its_token_the_same_form_is_taken(host: Host) -> None:
     [form] = [form for form in browser.get(rules).forms if form.action == rules]
     kept = {name: form.value(name) or "" for name in ("csrf_token", "seen")}
     assert browser.submit(Form(f"{rules}/apply"), {**kept, "rule": "off", "break_glass": ""}).url == rules
-    assert stored(host).live["enabled"] is False
+    assert stored(host).live["offer_sso"] is False
 
 
 def test_whoever_is_not_signed_in_is_sent_to_the_hosts_login(host: Host) -> None:

@@ -76,7 +76,7 @@ def test_json_is_no_form_even_with_a_token(mount: Mount) -> None:
     body = {**hidden(client), "rule": "off", "break_glass": ""}
     assert client.post(f"{BASE}/fabrikam/rules/apply", json=body).status_code == 400
     assert client.post(f"{BASE}/fabrikam/rules/apply", data=body).status_code == 303
-    assert stored(host).live["enabled"] is False
+    assert stored(host).live["offer_sso"] is False
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -98,7 +98,7 @@ def test_a_host_may_call_the_token_as_it_likes(mount: Mount) -> None:
     [form] = [one for one in browser.get(f"{BASE}/fabrikam/rules").forms if one.action.endswith("/rules")]
     review = browser.submit(form, {"rule": "off"})
     assert browser.submit(review.forms[0]).status == 200
-    assert stored(host).live["enabled"] is False
+    assert stored(host).live["offer_sso"] is False
 
 
 def test_of_emergency_accounts_without_end_no_more_are_looked_at_than_there_may_be(mount: Mount) -> None:

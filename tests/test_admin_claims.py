@@ -348,7 +348,7 @@ def test_by_what_people_are_known_and_when_fields_are_written(host: Host, browse
 
 def test_what_is_live_stays_and_no_other_key_comes_in(host: Host, browser: Browser) -> None:
     before = stored(host).live
-    smuggled = {"domains": "evil.example", "entity_id": "x", "require_sso": "true", "enabled": "false", "break_glass": "x", "mapping": "{}"}
+    smuggled = dict.fromkeys(("domains", "entity_id", "require_sso", "enabled", "offer_sso", "break_glass"), "x") | {"mapping": "{}"}
     edit(browser, "first_name", source_0="displayname", **smuggled)
     accounts(browser, max_users="5", **smuggled)
     assert set(stored(host).draft or ()) == {"mapping"}

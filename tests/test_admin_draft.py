@@ -253,6 +253,7 @@ def test_an_untested_draft_has_no_button_and_is_refused(host: Host, browser: Bro
         {"break_glass": ["mallory@evil.example"]},
         {"require_sso": True},
         {"enabled": False},
+        {"offer_sso": False},
         {"preset": "generic"},
         {"name": "Contoso"},
         {"require_signature": "response"},

@@ -327,6 +327,19 @@ def test_whoever_has_moved_to_another_tenant_is_not_named_to_this_ones_admin(mou
     assert found(pages[2]) == []
 
 
+def test_nor_among_those_who_have_not_been_here_for_long(mount: Mount) -> None:
+    host = make_admin_host(mount, tenant_fields=lambda tenant: {"last_name": tenant.slug}, is_privileged=lambda user: False)
+    change(host, mapping={"fields": {"email": "emailaddress"}})
+    come_in(host)
+    browser, overview = browser_of(host, FRED), f"{BASE}/fabrikam/"
+    for owner, is_named in (("fabrikam", True), ("contoso", False)):
+        with host.engine.begin() as connection:
+            connection.execute(text("UPDATE samljit_identity SET signed_in_at = '2020-01-31 00:00:00'"))
+            connection.execute(text("UPDATE users SET last_name = :owner"), {"owner": owner})
+        page = browser.get(overview)
+        assert (page.status, ADELE.email in page.text, "2020-01-31" in page.text) == (200, is_named, is_named)
+
+
 def test_a_host_that_cannot_tell_whose_users_are_whose_loses_the_names_and_not_the_log(mount: Mount) -> None:
     broken: list[bool] = []
 
@@ -342,6 +355,8 @@ def test_a_host_that_cannot_tell_whose_users_are_whose_loses_the_names_and_not_t
     assert (found(browser.get(LOG)), ADELE.email in browser.get(LOG).text) == ([reference], False)
     page = browser.get(f"{LOG}?q=adele")
     assert (page.status, "cannot be told" in page.text) == (422, True)
+    page = browser.get(f"{BASE}/fabrikam/")
+    assert (page.status, "cannot be told" in page.text) == (200, True)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,8 @@ def test_the_overview_counts_the_last_seven_days_and_names_who_stays_away(mount:
     [
         pytest.param({}, "People can sign in with Microsoft Entra.", "Nobody has signed in yet", id="untested"),
         pytest.param({"idp": None}, "not connected yet", "Connect Microsoft Entra", id="not connected"),
-        pytest.param({"enabled": False}, "switched off", "Nobody has signed in yet", id="off"),
+        pytest.param({"offer_sso": False}, "is switched off", "Nobody has signed in yet", id="off"),
+        pytest.param({"enabled": False}, "whoever runs the app has switched it off", "Nobody has signed in yet", id="disabled"),
         pytest.param({"require_sso": True}, "with Microsoft Entra only", "Nobody has signed in yet", id="required"),
         pytest.param({"mapping": {"fields": {"no_such": "x"}}}, "no longer fit the app", "Correct the claims", id="unusable"),
     ],
@@ -188,6 +189,11 @@ def ask(browser: Browser, **values: str) -> Page:
     return browser.submit(form_of(browser.get(f"{PLACE}/rules"), f"{PLACE}/rules"), values)
 
 
+def operate(host: Host, command: str) -> None:
+    """As whoever runs the app."""
+    assert host.app.test_cli_runner().invoke(args=["samljit", "tenant", command, "fabrikam"]).exit_code == 0
+
+
 def confirm(browser: Browser, page: Page) -> Page:
     return browser.submit(form_of(page, f"{PLACE}/rules/apply"))
 
@@ -226,7 +232,31 @@ def test_off_and_on_again(host: Host, browser: Browser) -> None:
     assert host.browser().get(LOGIN).status == 403
     browser.submit(form_of(page, f"{PLACE}/rules/undo"))
     assert sign_in(host.browser(), FABRIKAM, ADELE, LOGIN).status == 200
-    assert [row.action for row in host.rows("samljit_audit")][-2:] == ["tenant_disabled", "tenant_enabled"]
+    assert [row.action for row in host.rows("samljit_audit")][-2:] == ["rules_changed", "rules_changed"]
+
+
+@pytest.mark.parametrize("path", ["rules", "rules/apply", "rules/undo"])
+def test_what_whoever_runs_the_app_has_switched_off_stays_off(host: Host, browser: Browser, path: str) -> None:
+    ready(host)
+    confirm(browser, ask(browser, rule="optional", break_glass="emergency@fabrikam.example"))
+    operate(host, "disable")
+    closed = stored(host)
+    page = browser.get(f"{PLACE}/rules")
+    assert ("has switched sign-in off" in page.text, form_of(page, f"{PLACE}/rules").value("rule")) == (True, "off")
+    assert [button for button in re.findall(r"<button[^>]*>([^<]*)", page.text) if button in ("See whom it concerns", "Undo")] == []
+    answer = browser.submit(Form(f"{PLACE}/{path}", fields=form_of(page, f"{PLACE}/rules").fields), {"rule": "optional", "break_glass": ""})
+    assert (answer.status, "has switched sign-in off" in answer.text) == (422, True)
+    assert (stored(host).live, stored(host).revision) == (closed.live, closed.revision)
+    assert host.browser().get(LOGIN).status == 403
+    operate(host, "enable")
+    assert sign_in(host.browser(), FABRIKAM, ADELE, LOGIN).status == 200
+
+
+def test_what_the_tenant_has_switched_off_is_not_switched_on_by_whoever_runs_the_app(host: Host, browser: Browser) -> None:
+    confirm(browser, ask(browser, rule="off"))
+    operate(host, "disable")
+    operate(host, "enable")
+    assert (host.browser().get(LOGIN).status, stored(host).live.get("offer_sso")) == (403, False)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +310,7 @@ def test_rules_changed_by_somebody_else_meanwhile_are_shown_first(host: Host, br
     review = ask(browser, rule="off")
     change(host, name="Renamed")
     page = confirm(browser, review)
-    assert (page.status, OPERATOR.name in page.text, stored(host).live.get("enabled")) == (409, True, None)
+    assert (page.status, OPERATOR.name in page.text, stored(host).live.get("offer_sso")) == (409, True, None)
 
 
 def test_the_rules_as_they_are_change_nothing(host: Host, browser: Browser) -> None:

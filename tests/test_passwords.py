@@ -31,7 +31,8 @@ def is_allowed(host: Host, email: str | None) -> bool:
         pytest.param(STRICT, "emergency@evil.example", True, id="of no tenant"),
         pytest.param(STRICT, "ada@sub.contoso.example", True, id="of a sub-domain"),
         pytest.param(STRICT, "", True, id="without an address"),
-        pytest.param({**STRICT, "enabled": False}, "ada@contoso.example", True, id="switched off"),
+        pytest.param({**STRICT, "enabled": False}, "ada@contoso.example", True, id="disabled"),
+        pytest.param({**STRICT, "offer_sso": False}, "ada@contoso.example", True, id="switched off"),
     ],
 )
 def test_by_the_domain_of_the_address(mount: Mount, tenant: dict[str, Any], email: str, allowed: bool) -> None:

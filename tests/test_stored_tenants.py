@@ -76,6 +76,7 @@ RENEWED = FakeEntra(keys=[signing_key("renewed")])
     ("change", "signer", "ends"),
     [
         pytest.param({"enabled": False}, FakeEntra(), (403, Reason.TENANT_DISABLED), id="disabled"),
+        pytest.param({"offer_sso": False}, FakeEntra(), (403, Reason.TENANT_DISABLED), id="switched off by its own rules"),
         pytest.param({"idp": None}, FakeEntra(), (403, Reason.TENANT_NOT_CONNECTED), id="no longer connected"),
         pytest.param(metadata_of(RENEWED), FakeEntra(), (403, Reason.SIGNATURE_INVALID), id="the key is no longer its IdP's"),
         pytest.param(metadata_of(RENEWED), RENEWED, (200, None), id="the key is new"),

@@ -53,6 +53,15 @@ def test_a_tenant_is_added_connected_disabled_and_enabled_while_the_app_runs(hos
     assert host.reasons() == ["tenant_not_connected", "tenant_disabled"]
 
 
+def test_enabling_says_where_the_tenant_itself_is_off(host: Host, tmp_path: Path) -> None:
+    add(host, tmp_path)
+    assert "offer_sso" not in run(host, "enable", "fabrikam")[1]
+    run(host, "set", "fabrikam", "--set", "offer_sso=false")
+    assert "--set offer_sso=true" in run(host, "enable", "fabrikam")[1]
+    [row] = [row for row in json.loads(run(host, "list", "--json")[1]) if row["tenant"] == "fabrikam"]
+    assert (row["enabled"], row["offered"]) == (True, False)
+
+
 def test_history_tells_who_changed_what(host: Host, tmp_path: Path) -> None:
     add(host, tmp_path)
     run(host, "set", "fabrikam", "--name", "Fabrikam Inc", "--by", "erin")

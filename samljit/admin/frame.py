@@ -59,7 +59,7 @@ def _state(visit: Visit) -> State:
     tenant = visit.tenant
     if visit.is_outline:
         return _MISFIT
-    if not tenant.enabled:
+    if not tenant.is_open:
         return _OFF
     if tenant.idp is None or not tenant.idp.is_usable(visit.now):
         return _NOT_CONNECTED

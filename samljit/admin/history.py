@@ -22,7 +22,8 @@ _LONGEST_VALUE = 300
 
 _NAMES = {
     "name": N_("Name"),
-    "enabled": N_("Sign-in"),
+    "enabled": N_("Sign-in, as whoever runs the app has it"),
+    "offer_sso": N_("Sign-in with Microsoft Entra"),
     "preset": N_("Kind of identity provider"),
     "entra_tenant_id": N_("Tenant ID"),
     "domains": N_("Domains"),

@@ -9,15 +9,17 @@ from itertools import islice
 
 from flask import Response
 
+from samljit.admin.attempts import person_fields
 from samljit.admin.frame import admin_page
 from samljit.admin.sections import find_section
 from samljit.admin.standing import Rule, Validity, has_passed, rule_of, validity_of
 from samljit.admin.visit import Visit, admin_view
+from samljit.errors import ProvisioningRefused
 from samljit.federation.expiry import last_certificate
 from samljit.mapping.aliases import short_name
 from samljit.model import AdminAction
 from samljit.sql.activity import read_days
-from samljit.sql.identities import SqlIdentities
+from samljit.sql.identities import SqlIdentities, Stale
 from samljit.views.mounted import mounted
 from samljit.views.words import N_, gettext
 
@@ -43,6 +45,7 @@ class Headline:
 
 
 _OFF = Headline("quiet", N_("Sign-in with Microsoft Entra is switched off."))
+_CLOSED = Headline("danger", N_("Nobody can sign in with Microsoft Entra: whoever runs the app has switched it off."))
 _UNUSABLE = Headline("danger", N_("Nobody can sign in: the settings no longer fit the app."))
 _NOT_CONNECTED = Headline("warn", N_("Microsoft Entra is not connected yet: nobody can sign in with it."))
 _EXPIRED = Headline("danger", N_("Nobody can sign in: the last certificate has expired."))
@@ -57,8 +60,7 @@ def overview(visit: Visit) -> Response:
     problems = mount.directory.check_stored(stored.slug, stored.live, now=visit.now)[1] if stored else []
     is_unusable = any(not problem.is_warning for problem in problems)
     identities = SqlIdentities(factory=mount.factory, users=mount.users)
-    with closing(identities.find_stale(before=visit.now - STALE, tenant_id=tenant.id)) as found:
-        stale = list(islice(found, _MOST_STALE + 1))
+    stale = _find_stale(identities, visit)
     days = read_days(mount.factory, users=mount.users, tenant_id=tenant.id, now=visit.now)
     return admin_page(
         visit,
@@ -75,10 +77,20 @@ def overview(visit: Visit) -> Response:
         known_by=short_name(tenant.mapping.identity_source),
         days=days,
         most=max((day.signed_in + day.refused for day in days), default=0),
-        stale=stale[:_MOST_STALE],
-        has_more_stale=len(stale) > _MOST_STALE,
+        stale=stale and stale[:_MOST_STALE],
+        has_more_stale=len(stale or ()) > _MOST_STALE,
         stale_days=STALE.days,
     )
+
+
+def _find_stale(identities: SqlIdentities, visit: Visit) -> list[Stale] | None:
+    """One more than are shown, if there are so many: of users who still are this tenant's. None where that cannot be told."""
+    try:
+        fields = person_fields(visit)
+    except ProvisioningRefused:
+        return None
+    with closing(identities.find_stale(before=visit.now - STALE, tenant_id=visit.tenant.id, fields=fields)) as found:
+        return list(islice(found, _MOST_STALE + 1))
 
 
 def _headline(visit: Visit, validity: Validity, *, is_unusable: bool) -> Headline:
@@ -86,6 +98,8 @@ def _headline(visit: Visit, validity: Validity, *, is_unusable: bool) -> Headlin
     if is_unusable:
         return _UNUSABLE
     if not tenant.enabled:
+        return _CLOSED
+    if not tenant.offer_sso:
         return _OFF
     if tenant.idp is None or not tenant.idp.is_usable(visit.now):
         return _NOT_CONNECTED
@@ -109,7 +123,7 @@ def _next_step(visit: Visit, validity: Validity, *, is_tested: bool, is_unusable
         (validity is Validity.EXPIRED, N_("Make a new certificate in Entra."), "certificates", N_("What to do")),
         (validity is Validity.SOON, N_("The last certificate expires soon. Make a new one in Entra."), "certificates", N_("What to do")),
         (not is_tested, N_("Nobody has signed in yet. Try it with a test sign-in."), "test", N_("Test sign-in")),
-        (not tenant.enabled, N_("Switch sign-in on, when you are ready."), "rules", N_("Sign-in rules")),
+        (not tenant.offer_sso, N_("Switch sign-in on, when you are ready."), "rules", N_("Sign-in rules")),
     )
     for is_wanted, text, name, label in steps:
         if is_wanted:

@@ -26,7 +26,7 @@ from samljit.views.words import N_, gettext
 LATELY = timedelta(days=30)
 _MOST_ACCOUNTS = 20
 _MOST_RECORDS = 30
-_KEYS = ("enabled", "require_sso", "break_glass")
+_KEYS = ("offer_sso", "require_sso", "break_glass")
 
 _LABELS = {Rule.OFF: N_("Off"), Rule.OPTIONAL: N_("Optional"), Rule.REQUIRED: N_("Required")}
 _CHANGED = N_("The sign-in rules were changed.")
@@ -39,6 +39,7 @@ _TOO_MANY = N_("Name at most %(number)d emergency accounts: each is a way around
 _NOT_CONNECTED = N_("Connect Microsoft Entra first.")
 _NOT_TESTED = N_("Pass a test sign-in first, and make the draft live.")
 _NO_CERTIFICATE = N_("There must be a certificate that is in date.")
+_CLOSED = N_("Whoever runs the app has switched sign-in off.")
 _CANNOT_UNDO = N_("This cannot be undone any more: something that it needs is missing by now, or the rules were changed since.")
 
 
@@ -72,7 +73,7 @@ class _Wish:
 def rules(visit: Visit) -> Response:
     """The rules as they are; sent with others, these are looked at in numbers, and nothing is changed yet."""
     form = RulesForm()
-    if form.is_sent(visit) and visit.must(AdminAction.RULES):
+    if form.is_sent(visit) and visit.must(AdminAction.RULES) and _is_open(visit, form):
         wish = _read_wish(visit, form)
         if wish is not None and _is_so(visit.get_stored(), wish.patch):
             return done(visit.url("rules"), gettext(_SAME))
@@ -89,7 +90,7 @@ def rules_apply(visit: Visit) -> Response:
     address, form = visit.url("rules"), RulesForm()
     if request.method != "POST":
         return see_other(address)
-    is_good = form.is_sent(visit)
+    is_good = form.is_sent(visit) and _is_open(visit, form)
     wish = _read_wish(visit, form)
     if not is_good or wish is None:
         return _show(visit, form)
@@ -107,7 +108,7 @@ def rules_undo(visit: Visit) -> Response:
         return see_other(address)
     form.rule.validators = ()  # only the token and the mark count
     form.rule.validate_choice = False
-    is_good = form.is_sent(visit)
+    is_good = form.is_sent(visit) and _is_open(visit, form)
     if not is_good:
         form.rule.data, form.break_glass.data = rule_of(visit.tenant).value, "\n".join(visit.tenant.break_glass)
         return _show(visit, form)
@@ -118,14 +119,20 @@ def rules_undo(visit: Visit) -> Response:
     return done(address, gettext(_UNDONE))
 
 
+def _is_open(visit: Visit, form: RulesForm) -> bool:
+    """False, and an error in the form, where whoever runs the app has switched sign-in off: the rules stay until it is on again."""
+    if not visit.tenant.enabled:
+        form.rule.errors = [gettext(_CLOSED)]
+    return visit.tenant.enabled
+
+
 def find_undoable(visit: Visit) -> AuditRecord | None:
     """The last change of the rules, where the rules still are what it made them."""
     stored = visit.stored
     if stored is None:
         return None
-    actions = (AuditAction.RULES_CHANGED, AuditAction.TENANT_ENABLED, AuditAction.TENANT_DISABLED)
     records = mounted().directory.rows.read_history(stored.id, limit=_MOST_RECORDS)
-    last = next((one for one in records if one.action in actions), None)
+    last = next((one for one in records if one.action is AuditAction.RULES_CHANGED), None)
     if last is None or not {*(last.before or ()), *(last.after or ())} <= set(_KEYS):
         return None
     return last if all(stored.live.get(key) == value for key, value in (last.after or {}).items()) else None
@@ -150,7 +157,7 @@ def _read_wish(visit: Visit, form: RulesForm) -> _Wish | None:
         form.break_glass.errors += [] if accounts else [gettext(_NO_ACCOUNTS)]
     if form.rule.errors or form.break_glass.errors:
         return None
-    patch = {"enabled": False if rule is Rule.OFF else None, "break_glass": list(accounts) or None}
+    patch = {"offer_sso": False if rule is Rule.OFF else None, "break_glass": list(accounts) or None}
     # switched off and on again, the rule is what it was
     patch |= {} if rule is Rule.OFF else {"require_sso": True if rule is Rule.REQUIRED else None}
     return _Wish(rule, patch, readiness)
@@ -182,26 +189,21 @@ def _is_so(stored: StoredTenant, patch: Mapping[str, Any]) -> bool:
 
 
 def _effective(document: Mapping[str, Any]) -> tuple[Any, ...]:
-    return document.get("enabled", True), document.get("require_sso", False), tuple(document.get("break_glass") or ())
+    return document.get("offer_sso", True), document.get("require_sso", False), tuple(document.get("break_glass") or ())
 
 
 def _may_be(visit: Visit, patch: Mapping[str, Any]) -> bool:
     """Whether rules that were there before may be there again: what is required now may have gone since."""
     after = {**visit.get_stored().live, **patch}
-    if after.get("enabled") is False or after.get("require_sso") is not True:
+    if after.get("offer_sso") is False or after.get("require_sso") is not True:
         return True
     return find_readiness(visit, after.get("break_glass") or ()).is_ready
 
 
 def _change(visit: Visit, patch: Mapping[str, Any]) -> bool:
     """Changes the live document; False where somebody else was faster."""
-    stored = visit.get_stored()
-    was, will = stored.live.get("enabled", True), patch.get("enabled") is not False
-    action = AuditAction.RULES_CHANGED
-    if "enabled" in patch and was != will:
-        action = AuditAction.TENANT_ENABLED if will else AuditAction.TENANT_DISABLED
     try:
-        mounted().directory.rows.change(stored, patch, author=visit.author, action=action)
+        mounted().directory.rows.change(visit.get_stored(), patch, author=visit.author, action=AuditAction.RULES_CHANGED)
     except StaleEdit:
         return False
     return True
@@ -216,7 +218,7 @@ def _review(visit: Visit, form: RulesForm, wish: _Wish) -> Response:
 
 
 def _show(visit: Visit, form: RulesForm) -> Response:
-    may_change = not visit.is_read_only and visit.may(AdminAction.RULES)
+    may_change = visit.tenant.enabled and not visit.is_read_only and visit.may(AdminAction.RULES)
     try:
         readiness = find_readiness(visit, form.accounts() if form.errors else visit.tenant.break_glass)
     except ProvisioningRefused:

@@ -57,7 +57,7 @@ class Readiness:
 
 
 def rule_of(tenant: Tenant) -> Rule:
-    if not tenant.enabled:
+    if not tenant.is_open:
         return Rule.OFF
     return Rule.REQUIRED if tenant.require_sso else Rule.OPTIONAL
 

@@ -108,9 +108,11 @@ def set_(
 @by_option
 @in_app
 def enable(*, slug: str, by: str | None) -> None:
-    """Let a tenant's people sign in again."""
-    _change(slug, {"enabled": None}, by=by, action=AuditAction.TENANT_ENABLED)
+    """Let a tenant's people sign in again, unless its own rules say that sign-in is off."""
+    stored = _change(slug, {"enabled": None}, by=by, action=AuditAction.TENANT_ENABLED)
     click.echo(f"{slug} is enabled.")
+    if stored.live.get("offer_sso") is False:
+        click.echo("Its own sign-in rules are off: its admins switch it on again, or you do with --set offer_sso=true.")
 
 
 @click.command()
@@ -118,7 +120,7 @@ def enable(*, slug: str, by: str | None) -> None:
 @by_option
 @in_app
 def disable(*, slug: str, by: str | None) -> None:
-    """Refuse every sign-in of a tenant. Its users, identities and roles stay; who is signed in stays so."""
+    """Refuse every sign-in of a tenant, whatever its admins do. Its users, identities and roles stay; who is signed in stays so."""
     _change(slug, {"enabled": False}, by=by, action=AuditAction.TENANT_DISABLED)
     click.echo(f"{slug} is disabled.")
 

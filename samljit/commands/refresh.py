@@ -67,7 +67,7 @@ def _as_json(row: _Row) -> dict[str, Any]:
 def _refresh_all(by: Author) -> Iterator[_Row]:
     """Several at a time, each in a context of its own. One that fails stops no other."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    slugs = [one.slug for one in mounted().directory.all(now=utc_now()) if one.enabled]
+    slugs = [one.slug for one in mounted().directory.all(now=utc_now()) if one.is_open]
 
     def run(slug: str) -> _Row:
         try:

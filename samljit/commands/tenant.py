@@ -48,8 +48,8 @@ def list_(*, as_json: bool) -> None:
     if as_json:
         print_json(tenants)
         return
-    head = ("tenant", "name", "enabled", "connected", "identities", "certificate until (UTC)")
-    keys = ("tenant", "name", "enabled", "connected", "identities", "certificate_until")
+    head = ("tenant", "name", "enabled", "offered", "connected", "identities", "certificate until (UTC)")
+    keys = ("tenant", "name", "enabled", "offered", "connected", "identities", "certificate_until")
     print_table(head, [tuple(row[key] for key in keys) for row in tenants])
 
 
@@ -134,6 +134,7 @@ def _overview(one: Tenant, counts: Mapping[str, int]) -> dict[str, Any]:
         "tenant": one.slug,
         "name": one.name,
         "enabled": one.enabled,
+        "offered": one.offer_sso,
         "connected": one.idp is not None,
         "identities": sum(counts.values()),
         "certificate_until": until,

@@ -80,6 +80,7 @@ class Tenant:
     `version` and `claims_seen` a transaction tells whether the tenant still is what is in the database.
     With `sign_requests` our AuthnRequests to its IdP are signed; with `allow_idp_initiated` it may start sign-ins itself.
     With `require_encryption` it must encrypt assertions; with `allow_rsa15` it may wrap their keys with RSA 1.5.
+    `enabled` is the switch of whoever runs the app, `offer_sso` the tenant's own: with either off, nobody signs in.
     With `require_sso` its people may not sign in with a password, but for the users whose e-mail addresses are `break_glass`.
     """
 
@@ -106,10 +107,16 @@ class Tenant:
     allow_idp_initiated: bool = False
     require_encryption: bool = False
     allow_rsa15: bool = False
+    offer_sso: bool = True
     require_sso: bool = False
     break_glass: tuple[str, ...] = ()
     claims_seen: frozenset[str] = frozenset()
     version: TenantVersion = TenantVersion()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether sign-ins are taken: switched on by whoever runs the app, and by the tenant."""
+        return self.enabled and self.offer_sso
 
     @property
     def expected_audience(self) -> str:

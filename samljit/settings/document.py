@@ -104,7 +104,7 @@ class TenantDocument(_Document):
     """One customer of the app: one IdP, one mapping."""
 
     name: Text = Field(description="What people call this customer; shown on pages.", examples=["Contoso Ltd"])
-    enabled: bool = Field(default=True, description="false refuses every sign-in of this tenant.")
+    enabled: bool = Field(default=True, description="false refuses every sign-in of this tenant. Only you can change it.")
     preset: Text = Field(
         default=DEFAULT_PRESET,
         description="The kind of IdP: its claim names, by what it knows people, where it lives, how its messages differ.",
@@ -154,6 +154,9 @@ class TenantDocument(_Document):
     require_encryption: bool = Field(default=False, description="true refuses assertions that are not encrypted to us.")
     allow_rsa15: bool = Field(
         default=False, description="true also reads assertions whose key is wrapped with RSA 1.5, as Azure AD B2C does."
+    )
+    offer_sso: bool = Field(
+        default=True, description="false: the tenant has switched sign-in off, and its admins can switch it on again on their pages."
     )
     require_sso: bool = Field(
         default=False,

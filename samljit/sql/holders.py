@@ -29,7 +29,7 @@ def find_holders(
     column = getattr(users.model, users.email_field)
     # the database narrows it down, in its own idea of letters; what counts is compared here, byte for byte
     query = sa.select(users.model).where(sa.func.lower(column).in_({wanted, ascii_lower(address)}))
-    query = query.where(*(getattr(users.model, name) == value for name, value in fields.items())).limit(_MOST)
+    query = query.where(*users.holding(fields)).limit(_MOST)
     rows = session.execute(query, bind_arguments=users.bind).unique().scalars()
     found = [user for user in rows if address_key(str(getattr(user, users.email_field))) == wanted]
     found = [user for user in found if all(getattr(user, name) == value for name, value in fields.items())]

@@ -115,12 +115,18 @@ class SqlIdentities:
             rows = session.execute(statement.group_by(table.c.issuer, table.c.source), bind_arguments=self._bind).all()
         return {(row.issuer, row.source): row.times for row in rows}
 
-    def find_stale(self, *, before: datetime, tenant_id: UUID | None = None) -> Generator[Stale, None, None]:
-        """Identities without a sign-in since that moment: first those never used and tied before it, then the longest away first."""
+    def find_stale(
+        self, *, before: datetime, tenant_id: UUID | None = None, fields: Mapping[str, Any] | None = None
+    ) -> Generator[Stale, None, None]:
+        """Identities without a sign-in since that moment: first those never used and tied before it, then the longest away first.
+
+        With `fields`, of those users alone whose records hold them.
+        """
         table, users, moment = self._table, self._users, to_database(before)
         named = {"email_of": users.email_field, "active_of": users.active_field}
         columns = [getattr(users.model, name).label(label) for label, name in named.items() if name]
         statement = sa.select(table, *columns).join(users.model, getattr(users.model, users.key) == table.c.user_id)
+        statement = statement.where(*users.holding(fields or {}))
         if tenant_id is not None:
             statement = statement.where(table.c.tenant_id == str(tenant_id))
         # two searches of one index; with OR it would be read from end to end
@@ -248,7 +254,7 @@ class SqlIdentities:
             found = [] if user is None else [user]
         else:
             column = getattr(users.model, users.email_field or "")
-            query = sa.select(users.model).where(column == link.email, *(getattr(users.model, n) == v for n, v in fields.items()))
+            query = sa.select(users.model).where(column == link.email, *users.holding(fields))
             rows = session.execute(query.limit(3), bind_arguments=self._bind).scalars()
             found = [user for user in rows if getattr(user, users.email_field or "") == link.email]
         if len(found) != 1:

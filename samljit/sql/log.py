@@ -88,7 +88,7 @@ class SqlLog:
         if users.email_field is None or not wanted:
             return {}
         key, email = getattr(users.model, users.key), getattr(users.model, users.email_field)
-        query = sa.select(key, email).where(key.in_(wanted), *self._holds(fields or {}))
+        query = sa.select(key, email).where(key.in_(wanted), *users.holding(fields or {}))
         with open_session(self._factory) as session:
             return {found: str(address) for found, address in session.execute(query, bind_arguments=self._bind) if address}
 
@@ -129,10 +129,7 @@ class SqlLog:
         if users.email_field is None:
             return sa.select(key).where(sa.false())
         email = getattr(users.model, users.email_field)
-        return sa.select(key).where(sa.func.lower(email).contains(person.lower(), autoescape=True), *self._holds(fields))
-
-    def _holds(self, fields: Mapping[str, Any]) -> list[Any]:
-        return [getattr(self._users.model, name) == value for name, value in fields.items()]
+        return sa.select(key).where(sa.func.lower(email).contains(person.lower(), autoescape=True), *self._users.holding(fields))
 
     def find_expired(self, *, attempts_before: datetime, now: datetime) -> tuple[Expired, ...]:
         """The attempts older than that moment, the consumed messages that could no longer be accepted anyway, and the sessions that

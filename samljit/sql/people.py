@@ -65,7 +65,7 @@ class SqlPeople:
         spellings = wanted | {ascii_lower(one) for one in addresses}
         query = sa.select(self._key, column).where(sa.func.lower(column).in_(spellings), *self._is_active())
         fields = users.fields_of(tenant)
-        query = query.where(*(getattr(users.model, name) == value for name, value in fields.items()))
+        query = query.where(*users.holding(fields))
         if users.tenant_fields is not None and not fields:
             ours = sa.select(self._identity.c.user_id).where(self._identity.c.tenant_id == str(tenant.id))
             by_address = self._in_domains(tenant.domains)

@@ -83,6 +83,10 @@ class HostUsers:
         except Exception as error:
             raise ProvisioningRefused(Reason.HOST_REFUSED, f"tenant_fields raised {type(error).__name__}") from error
 
+    def holding(self, fields: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
+        """The conditions of a query for the users whose records hold these values, in the database's idea of equal."""
+        return [getattr(self.model, name) == value for name, value in fields.items()]
+
     def is_active(self, user: Any) -> bool:
         return self.active_field is None or bool(getattr(user, self.active_field))
 

@@ -73,7 +73,7 @@ def idp_name(tenant: Tenant | None) -> str:
 
 def has_logout(tenant: Tenant | None, *, now: datetime) -> bool:
     """Whether the tenant's IdP offers to sign people out there too."""
-    idp = tenant.idp if tenant is not None and tenant.enabled else None
+    idp = tenant.idp if tenant is not None and tenant.is_open else None
     return idp is not None and idp.slo_url is not None and idp.is_usable(now)
 
 

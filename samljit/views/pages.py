@@ -75,7 +75,7 @@ def _way_on(reason: Reason, step: Step) -> str | None:
         return url_for("samljit.finish", tenant=tenant.slug, n=request.args["n"])  # the hand-over may still be there
     if tenant is None:
         return url_for("samljit.login_page")
-    return url_for("samljit.login", tenant=tenant.slug, again=step.nonce or "") if tenant.enabled and tenant.idp is not None else None
+    return url_for("samljit.login", tenant=tenant.slug, again=step.nonce or "") if tenant.is_open and tenant.idp is not None else None
 
 
 def get_tenant(slug: str, step: Step) -> Tenant:
@@ -129,7 +129,7 @@ def find_tenant(step: Step, get_tenant: Callable[[str, Step], Tenant] = get_tena
 
 def why_closed(tenant: Tenant, step: Step) -> SignInRefused | None:
     """Why nobody can sign in to this tenant; None where people can."""
-    if not tenant.enabled:
+    if not tenant.is_open:
         return SignInRefused(Reason.TENANT_DISABLED)
     if tenant.idp is None or not tenant.idp.is_usable(step.now):
         return SignInRefused(Reason.TENANT_NOT_CONNECTED)

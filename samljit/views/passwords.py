@@ -32,7 +32,7 @@ def is_password_allowed(user: Any, *, mount: Mounted, now: datetime) -> bool:
 
 
 def _allows(tenant: Tenant, address: str) -> bool:
-    if not (tenant.enabled and tenant.require_sso):
+    if not (tenant.is_open and tenant.require_sso):
         return True
     return bool(address) and address_key(address) in map(address_key, tenant.break_glass)
 

@@ -38,7 +38,7 @@ def connect(step: Step) -> None:
     For all others, looks in the background whether theirs is a day old.
     """
     tenant = step.tenant
-    feed = mounted().find_feed(tenant) if tenant is not None and tenant.enabled else None
+    feed = mounted().find_feed(tenant) if tenant is not None and tenant.is_open else None
     if tenant is None or feed is None:
         return
     if tenant.idp is not None and tenant.idp.is_usable(step.now):

@@ -141,6 +141,7 @@ def test_a_tenant_without_good_metadata_is_not_connected_and_is_tried_seldom(wor
 
 def test_a_disabled_tenant_and_one_of_another_kind_fetch_nothing(worker: Workers, site: Site) -> None:
     assert worker(enabled=False).browser().get(LOGIN).status == 403
+    assert worker(offer_sso=False).browser().get(LOGIN).status == 403
     assert worker(idp=None).browser().get(LOGIN).status == 403
     assert site.fetches == 0
 
