@@ -96,6 +96,19 @@ def show_not_ready(page: Page, site: AdminSite) -> None:
     page.get_by_role("alert").wait_for()
 
 
+def show_disabled(path: str) -> Callable[[Page, AdminSite], None]:
+    """While whoever runs the app has switched it off."""
+
+    def show(page: Page, site: AdminSite) -> None:
+        site.change("tailspin", enabled=False)
+        try:
+            at("tailspin", path)(page, site)
+        finally:
+            site.change("tailspin", enabled=None)
+
+    return show
+
+
 def show_changed_meanwhile(page: Page, site: AdminSite) -> None:
     at("fabrikam", "/rules")(page, site)
     for name in ("Fabrikam Inc", "Fabrikam"):
@@ -123,6 +136,7 @@ PAGES = (
     Shown("overview-empty", "overview", at("tailspin")),
     Shown("overview-crowded", "overview", at("adatum")),
     Shown("overview-misfit", "overview", at("wingtip")),
+    Shown("overview-disabled", "overview", show_disabled("/")),
     Shown("overview-read-only", "overview", at("contoso")),
     Shown("setup", "setup", at("fabrikam", "/setup")),
     Shown("setup-empty", "setup", at("tailspin", "/setup")),
@@ -139,6 +153,7 @@ PAGES = (
     Shown("domains-wrong", "domains", show_no_domain),
     Shown("rules", "rules", at("fabrikam", "/rules")),
     Shown("rules-read-only", "rules", at("contoso", "/rules")),
+    Shown("rules-disabled", "rules", show_disabled("/rules")),
     Shown("rules-not-ready", "rules", show_not_ready),
     Shown("rules-changed-meanwhile", "rules", show_changed_meanwhile),
     Shown("rules-review-off", "rules", show_review("off")),
