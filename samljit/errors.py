@@ -346,7 +346,7 @@ CATALOGUE: dict[Reason, Explanation] = {
     ),
     Reason.USER_LIMIT: _person(
         situations.NO_PLACES,
-        "As many users are linked to this tenant as policy.max_users allows.",
+        "As many users are linked to this tenant as max_users, of the tenant or in its policy, allows.",
         fixer=Fixer.OPERATOR,
     ),
     Reason.VALUE_CONFLICT: _person(

@@ -145,7 +145,7 @@ def _build(tenant: TenantSettings, scene: _Scene, *, path: str) -> tuple[Tenant 
         metadata_url=f"{place}/metadata",
         idp=idp,
         metadata_source=tenant.idp.url if isinstance(tenant.idp, MetadataUrl) else None,
-        mapping=mapping,
+        mapping=_limited(mapping, tenant.max_users),
         entra_tenant_id=tenant.entra_tenant_id,
         domains=tenant.domains,
         require_signature=tenant.require_signature,
@@ -157,11 +157,18 @@ def _build(tenant: TenantSettings, scene: _Scene, *, path: str) -> tuple[Tenant 
         allow_idp_initiated=tenant.allow_idp_initiated,
         require_encryption=tenant.require_encryption,
         allow_rsa15=tenant.allow_rsa15,
+        max_users=tenant.max_users,
         offer_sso=tenant.offer_sso,
         require_sso=tenant.require_sso,
         break_glass=tenant.break_glass,
     )
     return replace(built, revision=_revision(built, document)), problems
+
+
+def _limited(mapping: MappingRules, max_users: int | None) -> MappingRules:
+    """With the lower one of the two limits: what the tenant's admins may change is no way around the other."""
+    limits = [limit for limit in (mapping.policy.max_users, max_users) if limit is not None]
+    return replace(mapping, policy=replace(mapping.policy, max_users=min(limits, default=None)))
 
 
 def _read_idp(tenant: TenantSettings, scene: _Scene) -> tuple[IdentityProvider | None, list[Problem]]:

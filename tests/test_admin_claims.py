@@ -424,6 +424,13 @@ def test_policy_and_match_are_saved_and_shown_again(make: Make) -> None:
     assert ("Nothing was changed" in words(accounts(browser)), stored(host)) == (True, saved)
 
 
+def test_a_limit_of_whoever_runs_the_app_stands_whatever_is_saved(host: Host, browser: Browser) -> None:
+    assert "at most, whatever stands here" not in words(browser.get(ACCOUNTS))
+    rows_of(host).change(stored(host), {"max_users": 3}, author=OPERATOR, action=AuditAction.TENANT_CHANGED)
+    assert accounts(browser, max_users="4").url == ACCOUNTS
+    assert "Whoever runs the app lets in 3 at most, whatever stands here." in words(browser.get(ACCOUNTS))
+
+
 def test_roles_follow_from_values_with_a_note_for_people(host: Host, browser: Browser) -> None:
     keep_test(host)
     [form] = [one for one in browser.get(ACCOUNTS).forms if one.action == ACCOUNTS]

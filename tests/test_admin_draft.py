@@ -254,6 +254,7 @@ def test_an_untested_draft_has_no_button_and_is_refused(host: Host, browser: Bro
         {"require_sso": True},
         {"enabled": False},
         {"offer_sso": False},
+        {"max_users": 5000},
         {"preset": "generic"},
         {"name": "Contoso"},
         {"require_signature": "response"},

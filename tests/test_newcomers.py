@@ -232,6 +232,14 @@ def test_a_tenant_never_has_more_users_than_it_may_however_many_come_at_once(url
     close(host)
 
 
+@pytest.mark.parametrize(("limit", "of_the_mapping"), [(1, None), (1, 5), (5, 1)])
+def test_of_the_operators_limit_and_the_tenants_own_the_lower_one_counts(tmp_path: Path, limit: int, of_the_mapping: int | None) -> None:
+    host = host_with(tmp_path, tenant={**tenant(match="identifier", max_users=of_the_mapping), "max_users": limit})
+    assert [host.sign_in(person).status for person in (ADELE, BIANCA, ADELE)] == [200, 403, 200]
+    assert outcomes(host) == {"create": 1, "user_limit": 1, "unchanged": 1}
+    close(host)
+
+
 def test_who_has_a_place_comes_in_and_a_deleted_users_place_is_free_again(url: str, tmp_path: Path) -> None:
     host = host_with(tmp_path, url=url, tenant=tenant(match="identifier", max_users=1))
     host.sign_in(ADELE)

@@ -293,7 +293,7 @@ def test_the_policy_comes_before_the_fields_and_everything_is_told_at_once() -> 
     assert (result.reason, dict(result.values), len(result.decisions)) == (Reason.GUEST_NOT_ALLOWED, {}, len(FIELDS))
     assert result.detail == (
         "policy.guests: identityprovider is another one; policy.require: groups holds none of the values; "
-        "policy.allowed_domains: no address came; policy.create_users; policy.max_users: 1 of 1; email: its value is not an e-mail address"
+        "policy.allowed_domains: no address came; policy.create_users; max_users: 1 of 1; email: its value is not an e-mail address"
     )
 
 

@@ -134,7 +134,7 @@ def test_defaults_are_those_of_the_contract(folder: Path) -> None:
     assert settings.guards == Guards(protected_fields=frozenset(), grantable_roles=None, allow_unproven_email=False)
     assert settings.mapping == {}
     contoso = settings.tenants["contoso"]
-    assert contoso.enabled
+    assert (contoso.enabled, contoso.offer_sso, contoso.max_users) == (True, True, None)
     assert contoso.preset == "entra"
     assert contoso.require_signature is RequireSignature.ASSERTION_OR_RESPONSE
     assert (contoso.accept_expired_certificates, contoso.join_duplicate_attributes) == (False, False)
@@ -152,6 +152,8 @@ def test_everything_written_reaches_the_settings(folder: Path) -> None:
         (tenant("enabled"), False),
         (tenant("entra_tenant_id"), GUID.upper()),
         (tenant("domains"), ["Contoso.COM", "bücher.example", "xn--strae-oqa.example"]),
+        (tenant("max_users"), 250),
+        (tenant("offer_sso"), False),
         (tenant("entity_id"), "urn:app:contoso"),
         (tenant("require_signature"), "both"),
         (tenant("join_duplicate_attributes"), True),
@@ -171,6 +173,7 @@ def test_everything_written_reaches_the_settings(folder: Path) -> None:
     assert contoso.domains == ("contoso.com", "xn--bcher-kva.example", "xn--strae-oqa.example")
     assert (contoso.entity_id, contoso.require_signature) == ("urn:app:contoso", RequireSignature.BOTH)
     assert contoso.join_duplicate_attributes
+    assert (contoso.max_users, contoso.offer_sso) == (250, False)
     assert contoso.name_id_format == "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
     assert contoso.mapping == {"fields": {"email": None}}
     assert contoso.idp == MetadataFile(
@@ -382,6 +385,8 @@ SHAPE: list[Any] = [
     pytest.param((("sp", "key_files"), "certs/sp.key"), "$.sp.key_files", "wrong_type", id="text for a list"),
     pytest.param((tenant("enabled"), "yes"), f"{CONTOSO}.enabled", "wrong_type", id="text for a switch"),
     pytest.param((tenant("enabled"), 1), f"{CONTOSO}.enabled", "wrong_type", id="1 for a switch"),
+    pytest.param((tenant("max_users"), 0), f"{CONTOSO}.max_users", "invalid", id="nobody at all"),
+    pytest.param((tenant("max_users"), "5"), f"{CONTOSO}.max_users", "wrong_type", id="text for a number of users"),
     pytest.param((tenant("name"), REMOVED), f"{CONTOSO}.name", "missing", id="no name"),
     pytest.param((tenant("name"), ""), f"{CONTOSO}.name", "invalid", id="empty name"),
     pytest.param((tenant("require_signature"), "none"), f"{CONTOSO}.require_signature", "invalid", id="no signature"),

@@ -81,6 +81,7 @@ class Tenant:
     With `sign_requests` our AuthnRequests to its IdP are signed; with `allow_idp_initiated` it may start sign-ins itself.
     With `require_encryption` it must encrypt assertions; with `allow_rsa15` it may wrap their keys with RSA 1.5.
     `enabled` is the switch of whoever runs the app, `offer_sso` the tenant's own: with either off, nobody signs in.
+    `max_users` is the limit of whoever runs the app; `mapping.policy` holds the one that counts, this or a lower one of its own.
     With `require_sso` its people may not sign in with a password, but for the users whose e-mail addresses are `break_glass`.
     """
 
@@ -107,6 +108,7 @@ class Tenant:
     allow_idp_initiated: bool = False
     require_encryption: bool = False
     allow_rsa15: bool = False
+    max_users: int | None = None
     offer_sso: bool = True
     require_sso: bool = False
     break_glass: tuple[str, ...] = ()

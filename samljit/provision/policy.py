@@ -69,7 +69,7 @@ def over_limit(mapping: MappingRules, *, situation: Situation) -> Iterator[Refus
     """Whether one more linked user would be one too many."""
     limit, count = mapping.policy.max_users, situation.user_count
     if limit is not None and count is not None and count >= limit:
-        yield Refusal(Reason.USER_LIMIT, f"policy.max_users: {count} of {limit}")
+        yield Refusal(Reason.USER_LIMIT, f"max_users: {count} of {limit}")
 
 
 def _guest(texts: Texts, situation: Situation) -> Iterator[Refusal]:

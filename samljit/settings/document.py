@@ -155,6 +155,11 @@ class TenantDocument(_Document):
     allow_rsa15: bool = Field(
         default=False, description="true also reads assertions whose key is wrapped with RSA 1.5, as Azure AD B2C does."
     )
+    max_users: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="How many users the tenant may have, whatever policy.max_users of its mapping says. Only you can change it.",
+        examples=[250],
+    )
     offer_sso: bool = Field(
         default=True, description="false: the tenant has switched sign-in off, and its admins can switch it on again on their pages."
     )

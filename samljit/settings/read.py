@@ -90,6 +90,7 @@ class TenantSettings:
     allow_idp_initiated: bool
     require_encryption: bool
     allow_rsa15: bool
+    max_users: int | None
     offer_sso: bool
     require_sso: bool
     break_glass: tuple[str, ...]
@@ -197,6 +198,7 @@ def read_tenant(
         allow_idp_initiated=tenant.allow_idp_initiated,
         require_encryption=tenant.require_encryption,
         allow_rsa15=tenant.allow_rsa15,
+        max_users=tenant.max_users,
         offer_sso=tenant.offer_sso,
         require_sso=tenant.require_sso,
         break_glass=tuple(tenant.break_glass),
