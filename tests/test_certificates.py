@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
@@ -172,6 +172,21 @@ def test_unusable_keys_alone_are_an_error() -> None:
 
     assert usable == ()
     assert [(problem.code, problem.is_warning) for problem in problems] == [("certificate_unusable", False)] * 2
+
+
+def test_of_more_certificates_than_any_idp_has_none_is_taken() -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "many")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.not_valid_before(FROM).not_valid_after(UNTIL)
+    made = [builder.serial_number(number).sign(key, hashes.SHA256()).public_bytes(Encoding.DER) for number in range(1, 22)]
+    many = [read_one(der) for der in made]
+
+    assert usable_certificates([*many[:20], many[0]], path="$", now=NOW) == (tuple(many[:20]), [])
+    usable, problems = usable_certificates(many, path="$", now=NOW)
+
+    assert usable == ()
+    assert [(problem.code, problem.is_warning) for problem in problems] == [("too_many_certificates", False)]
 
 
 def test_no_certificate_at_all_is_an_error() -> None:

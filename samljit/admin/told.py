@@ -65,6 +65,7 @@ _PROBLEMS = {
     "certificate_malformed": N_("This is no certificate. In Entra: SAML Certificates, Certificate (Base64), Download."),
     "certificate_missing": N_("There is no certificate in it. In Entra: SAML Certificates, New Certificate."),
     "certificate_unusable": N_("A certificate has a key that is not safe enough: RSA with at least 2048 bits is needed."),
+    "too_many_certificates": N_("There are more certificates than an identity provider may have here. Give us those in use."),
     "certificate_expired": N_("A certificate has expired. In Entra: SAML Certificates, New Certificate, then make it active."),
     "certificate_not_yet_valid": N_("A certificate is not valid yet."),
     "no_certificate_in_date": N_("No certificate is in date: nobody could sign in. In Entra: SAML Certificates, New Certificate."),

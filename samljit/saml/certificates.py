@@ -17,6 +17,7 @@ from samljit.errors import Problem
 from samljit.model import Certificate
 
 SMALLEST_RSA_BITS = 2048
+MOST_CERTIFICATES = 20  # of one IdP: any signature, also of somebody unknown, is tried with each
 
 _BOM = b"\xef\xbb\xbf"
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
@@ -58,11 +59,16 @@ def usable_certificates(
     """Those whose key may be trusted, each once, and what is wrong with the others, reported at `path`.
 
     A key that may not be trusted is a warning while another one is left, else a problem. One out of date is kept, with a warning:
-    whether an expired certificate is accepted is the tenant's choice at sign-in, and must not stop the other tenants.
+    whether an expired certificate is accepted is the tenant's choice at sign-in, and must not stop the other tenants. Of more than
+    `MOST_CERTIFICATES` none is taken.
     """
     usable: list[Certificate] = []
     unusable: list[str] = []
-    for certificate in _each_once(certificates):
+    different = _each_once(certificates)
+    if len(different) > MOST_CERTIFICATES:
+        text = f"There are {len(different)} certificates; an IdP may have {MOST_CERTIFICATES} at most."
+        return (), [Problem(path, "too_many_certificates", text, "Give us those alone that it signs with now or will soon.")]
+    for certificate in different:
         try:
             public_key(certificate)
         except CertificateError as error:
