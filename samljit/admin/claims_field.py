@@ -8,10 +8,10 @@ from flask import Response, request
 
 from samljit.admin.documents import NotJson
 from samljit.admin.field_edit import FieldEdit, control_of, edit_of, rule_of, sent_edit
-from samljit.admin.field_words import MODES, SEVERAL
+from samljit.admin.field_words import MODES
 from samljit.admin.frame import admin_page
 from samljit.admin.mapping_form import MappingForm, claims_of, find_choices, find_test, sent
-from samljit.admin.mapping_words import STEPS
+from samljit.admin.mapping_words import SEVERAL, STEPS
 from samljit.admin.mappings import FIELDS_PLACE, TenantMapping, Verdict, find_columns, is_at, judge, mapping_of, object_at, rights
 from samljit.admin.told_mapping import place_of, told_fault
 from samljit.admin.trial import Trial, save_or_try

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from samljit.admin.mapping_words import STEPS
+from samljit.admin.mapping_words import SEVERAL, told_step
 from samljit.admin.mappings import Origin
 from samljit.mapping.uses import names_in
 from samljit.model import Multi, OnMissing, SyncMode
@@ -17,14 +17,6 @@ MODES = {
     SyncMode.ON_CREATE: N_("once, when the user is made"),
     SyncMode.IF_EMPTY: N_("while it is empty"),
 }
-SEVERAL = {
-    Multi.FIRST: N_("the first value"),
-    Multi.ALL: N_("all values"),
-    Multi.JOIN: N_("several values joined"),
-    Multi.SINGLE: N_("one value only"),
-}
-_CUT = N_("cut at “%(text)s”")
-_REPLACED = N_("values replaced: %(number)s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +63,7 @@ def shown_field(name: str, rule: Any, *, origin: Origin, mode: str, last: tuple[
 
 def _steps(document: Mapping[str, Any]) -> Iterator[str]:
     steps = document.get("transform")
-    for step in steps if isinstance(steps, list) else ():
-        if isinstance(step, Mapping) and isinstance(step.get("split"), str):
-            yield gettext(_CUT, text=step["split"])
-        elif isinstance(step, Mapping) and isinstance(step.get("map"), Mapping):
-            yield gettext(_REPLACED, number=len(step["map"]))
-        else:
-            yield gettext(STEPS[step]) if step in STEPS else str(step)
+    yield from (told_step(step, is_brief=True) for step in (steps if isinstance(steps, list) else ()))
     several = document.get("multi")
     if several in list(Multi) and several != Multi.FIRST:
         yield gettext(SEVERAL[Multi(several)])

@@ -6,18 +6,20 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from samljit.model import Multi
 from samljit.views.words import N_, gettext
 
 _LONGEST = 500
 
+SEVERAL: Mapping[str, str] = {
+    Multi.FIRST: N_("the first value"),
+    Multi.ALL: N_("all values"),
+    Multi.JOIN: N_("several values joined"),
+    Multi.SINGLE: N_("one value only"),
+}
 # what one key of a field's rule says, by key and value; a text with %(value)s is for any other value
 _SAYS: Mapping[str, Mapping[Any, str]] = {
-    "multi": {
-        "all": N_("all values"),
-        "join": N_("several values joined"),
-        "single": N_("one value only"),
-        "first": N_("the first value"),
-    },
+    "multi": SEVERAL,
     "required": {True: N_("nobody gets in without it")},
     "sync_mode": {
         "always": N_("written at every sign-in"),
@@ -42,6 +44,7 @@ _CLAIM = N_("the claim %(claims)s")
 _CLAIMS = N_("the first of these claims that has a value: %(claims)s")
 _CUT = N_("cut at “%(value)s”")
 _REPLACED = N_("with values replaced: %(value)s")
+_REPLACED_BRIEFLY = N_("values replaced: %(number)s")
 _ORDER = ("source", "template", "value", "transform", "multi", "separator", "type", "required", "default", "sync_mode", "on_missing")
 
 
@@ -78,12 +81,25 @@ def told_value(value: Any) -> str | None:
     return _short(json.dumps(value, ensure_ascii=False))
 
 
+def told_step(step: Any, *, is_brief: bool = False) -> str:
+    """One step of a transform; `is_brief` counts values that it replaces, instead of telling them."""
+    if isinstance(step, str):
+        return gettext(STEPS[step]) if step in STEPS else _short(step)
+    if isinstance(step, Mapping) and isinstance(step.get("split"), str):
+        return gettext(_CUT, value=step["split"])
+    if isinstance(step, Mapping) and isinstance(step.get("map"), Mapping):
+        if is_brief:
+            return gettext(_REPLACED_BRIEFLY, number=len(step["map"]))
+        return gettext(_REPLACED, value=_short(", ".join(f"{old} → {new}" for old, new in step["map"].items())))
+    return told_value(step) or ""
+
+
 def _told_key(key: str, value: Any) -> Iterator[str]:
     if key == "source":
         several = isinstance(value, list) and len(value) > 1
         yield gettext(_CLAIMS if several else _CLAIM, claims=_short(told_claims(value)))
     elif key == "transform" and isinstance(value, list):
-        yield from map(_told_step, value)
+        yield from map(told_step, value)
     elif key in _SAYS and isinstance(value, str | bool):
         text = _SAYS[key].get(value)
         if text is not None:
@@ -94,16 +110,6 @@ def _told_key(key: str, value: Any) -> Iterator[str]:
         yield gettext(_WITH_VALUE[key], value=told_value(value))
     else:
         yield f"{key}: {told_value(value)}"
-
-
-def _told_step(step: Any) -> str:
-    if isinstance(step, str):
-        return gettext(STEPS[step]) if step in STEPS else _short(step)
-    if isinstance(step, Mapping) and isinstance(step.get("split"), str):
-        return gettext(_CUT, value=step["split"])
-    if isinstance(step, Mapping) and isinstance(step.get("map"), Mapping):
-        return gettext(_REPLACED, value=_short(", ".join(f"{old} → {new}" for old, new in step["map"].items())))
-    return told_value(step) or ""
 
 
 def _short(text: str) -> str:
