@@ -21,7 +21,7 @@ from samljit.testing import FakeEntra
 from tests.admin_host import OPERATOR, add_user, make_admin_host, rows_of, stored
 from tests.chromium import launched as launched
 from tests.host import FIELDS, Host, make_host, make_user_model, settings_for
-from tests.test_admin_claims import EDITORS, keep_test
+from tests.mapping_pages import EDITORS, keep_test
 from tests.test_pages_browser import opened
 from tests.test_pages_quality import VARIANTS, picture
 
