@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import event, text
 
 from samljit import AdminAction
-from samljit.admin.log import PAGE
+from samljit.admin.record.log import PAGE
 from samljit.errors import CATALOGUE, Card, Reason
 from samljit.model import Attempt, ClaimState, FieldAction, FieldDecision, FieldWhy, Outcome, Stage, Tenant
 from samljit.sql.attempts import new_reference

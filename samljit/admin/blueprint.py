@@ -6,19 +6,19 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from samljit.admin.accounts import accounts
-from samljit.admin.certificates import certificates, certificates_refresh
-from samljit.admin.claims import claims
-from samljit.admin.claims_field import claims_field
-from samljit.admin.connecting import setup, setup_check
-from samljit.admin.domains import domains
-from samljit.admin.drafts import draft, draft_drop, draft_go_live
-from samljit.admin.history import history
-from samljit.admin.log import attempt, log
+from samljit.admin.connection.certificates import certificates, certificates_refresh
+from samljit.admin.connection.domains import domains
+from samljit.admin.connection.setup import setup, setup_check
+from samljit.admin.frame.told import told_action, told_thumbprint
+from samljit.admin.going_live.draft import draft, draft_drop, draft_go_live
+from samljit.admin.going_live.sign_in_tests import test, test_result
 from samljit.admin.overview import overview
-from samljit.admin.rules import rules, rules_apply, rules_undo
-from samljit.admin.sign_in_tests import test, test_result
-from samljit.admin.told import told_action, told_thumbprint
+from samljit.admin.people.accounts import accounts
+from samljit.admin.people.claims import claims
+from samljit.admin.people.field import claims_field
+from samljit.admin.people.rules import rules, rules_apply, rules_undo
+from samljit.admin.record.history import history
+from samljit.admin.record.log import attempt, log
 from samljit.views.attempts import printable
 
 # a metadata file of 1 MiB, and the rest of the form; a larger body is answered with 413 before anything reads it

@@ -9,11 +9,11 @@ from itertools import islice
 
 from flask import Response
 
-from samljit.admin.attempts import person_fields
-from samljit.admin.frame import admin_page
-from samljit.admin.sections import find_section
-from samljit.admin.standing import Rule, Validity, has_passed, rule_of, validity_of
-from samljit.admin.visit import Visit, admin_view
+from samljit.admin.frame.page import admin_page
+from samljit.admin.frame.sections import find_section
+from samljit.admin.frame.standing import Rule, Validity, has_passed, rule_of, validity_of
+from samljit.admin.frame.visit import Visit, admin_view
+from samljit.admin.record.attempts import person_fields
 from samljit.errors import ProvisioningRefused
 from samljit.federation.expiry import last_certificate
 from samljit.mapping.aliases import short_name

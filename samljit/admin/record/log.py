@@ -12,10 +12,10 @@ from typing import Any
 from flask import Response, abort, request
 from wtforms import SelectField, StringField
 
-from samljit.admin.attempts import ShownAttempt, explained, find_people, outcome_of, person_fields
-from samljit.admin.forms import AdminForm
-from samljit.admin.frame import admin_page
-from samljit.admin.visit import Visit, admin_view, see_other
+from samljit.admin.frame.forms import AdminForm
+from samljit.admin.frame.page import admin_page
+from samljit.admin.frame.visit import Visit, admin_view, see_other
+from samljit.admin.record.attempts import ShownAttempt, explained, find_people, outcome_of, person_fields
 from samljit.errors import CATALOGUE, ProvisioningRefused, Reason
 from samljit.model import AdminAction, Attempt, Outcome
 from samljit.sql.log import LogQuery, SqlLog

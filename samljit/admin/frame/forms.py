@@ -13,7 +13,7 @@ from flask_wtf import FlaskForm
 from werkzeug.datastructures import CombinedMultiDict, FileStorage, MultiDict
 from wtforms import FileField, HiddenField
 
-from samljit.admin.visit import Visit
+from samljit.admin.frame.visit import Visit
 from samljit.sql.audit import AuditRecord, read_audit
 from samljit.sql.sessions import open_session
 from samljit.sql.stored import StoredTenant

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from samljit.admin.connecting import find_drafted_idp
-from samljit.admin.mapping_words import told_claims, told_rule, told_value
-from samljit.admin.mappings import object_at
-from samljit.admin.told import told_thumbprint
-from samljit.admin.visit import Visit
+from samljit.admin.connection.setup import find_drafted_idp
+from samljit.admin.frame.told import told_thumbprint
+from samljit.admin.frame.visit import Visit
+from samljit.admin.people.drafted import object_at
+from samljit.admin.people.words import told_claims, told_rule, told_value
 from samljit.mapping.aliases import short_name
 from samljit.mapping.document import merge_documents
 from samljit.mapping.presets import PRESETS

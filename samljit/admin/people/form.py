@@ -9,8 +9,8 @@ from typing import Any
 
 from flask import abort, request
 
-from samljit.admin.forms import AdminForm
-from samljit.admin.visit import Visit
+from samljit.admin.frame.forms import AdminForm
+from samljit.admin.frame.visit import Visit
 from samljit.mapping.aliases import NAME_ID, short_name
 from samljit.mapping.text import clean
 from samljit.model import AdminAction

@@ -9,10 +9,10 @@ from typing import Any
 
 from flask import Response
 
-from samljit.admin.documents import rewritten
-from samljit.admin.frame import done
-from samljit.admin.mapping_form import MappingForm
-from samljit.admin.visit import Visit
+from samljit.admin.frame.page import done
+from samljit.admin.frame.visit import Visit
+from samljit.admin.people.documents import rewritten
+from samljit.admin.people.form import MappingForm
 from samljit.errors import Problem, ProvisioningRefused
 from samljit.mapping.document import merge_documents
 from samljit.mapping.problems import path_to

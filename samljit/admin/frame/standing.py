@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from samljit.admin.visit import Visit
+from samljit.admin.frame.visit import Visit
 from samljit.federation.expiry import last_certificate
 from samljit.mapping.mail import address_key
 from samljit.model import Tenant

@@ -6,17 +6,10 @@ from dataclasses import dataclass, field
 
 from flask import Response, request
 
-from samljit.admin.field_words import MODES, ShownField, shown_field
-from samljit.admin.frame import admin_page
-from samljit.admin.mapping_form import (
-    MappingForm,
-    find_choices,
-    find_test,
-    received_claims,
-    sent,
-    sent_claim,
-)
-from samljit.admin.mappings import (
+from samljit.admin.frame.page import admin_page
+from samljit.admin.frame.results import as_texts
+from samljit.admin.frame.visit import Visit, admin_view
+from samljit.admin.people.drafted import (
     FIELDS_PLACE,
     PLACE,
     Origin,
@@ -29,10 +22,17 @@ from samljit.admin.mappings import (
     object_at,
     rights,
 )
-from samljit.admin.results import as_texts
-from samljit.admin.told_mapping import place_of, told_fault
-from samljit.admin.trial import Trial, save_or_try
-from samljit.admin.visit import Visit, admin_view
+from samljit.admin.people.field_words import MODES, ShownField, shown_field
+from samljit.admin.people.form import (
+    MappingForm,
+    find_choices,
+    find_test,
+    received_claims,
+    sent,
+    sent_claim,
+)
+from samljit.admin.people.told import place_of, told_fault
+from samljit.admin.people.trial import Trial, save_or_try
 from samljit.errors import Problem
 from samljit.mapping.aliases import short_name
 from samljit.mapping.presets import PRESETS

@@ -7,10 +7,10 @@ from typing import Any
 from flask import Response, request
 from wtforms import BooleanField
 
-from samljit.admin.forms import AdminForm
-from samljit.admin.frame import admin_page, done
-from samljit.admin.results import CHECKS, shown_result
-from samljit.admin.visit import Visit, admin_view, see_other
+from samljit.admin.frame.forms import AdminForm
+from samljit.admin.frame.page import admin_page, done
+from samljit.admin.frame.results import CHECKS, shown_result
+from samljit.admin.frame.visit import Visit, admin_view, see_other
 from samljit.errors import Problem
 from samljit.model import AdminAction, Purpose, Tenant
 from samljit.saml.request import redirect_url

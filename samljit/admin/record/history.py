@@ -9,8 +9,8 @@ from typing import Any
 
 from flask import Response, request
 
-from samljit.admin.frame import admin_page
-from samljit.admin.visit import Visit, admin_view
+from samljit.admin.frame.page import admin_page
+from samljit.admin.frame.visit import Visit, admin_view
 from samljit.model import AdminAction
 from samljit.sql.audit import AuditRecord
 from samljit.views.mounted import mounted

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice, takewhile
 
-from samljit.admin.visit import Visit
+from samljit.admin.frame.visit import Visit
 from samljit.errors import Problem
 from samljit.mapping.aliases import short_name
 from samljit.model import Match, Tenant

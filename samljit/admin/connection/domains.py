@@ -7,9 +7,9 @@ import logging
 from flask import Response, request
 from wtforms import StringField
 
-from samljit.admin.forms import AdminForm
-from samljit.admin.frame import admin_page, done
-from samljit.admin.visit import Visit, admin_view
+from samljit.admin.frame.forms import AdminForm
+from samljit.admin.frame.page import admin_page, done
+from samljit.admin.frame.visit import Visit, admin_view
 from samljit.model import AdminAction
 from samljit.settings.checks import normal_domain
 from samljit.sql.audit import AuditAction

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from samljit.admin.connecting import find_drafted_idp
-from samljit.admin.forms import AdminForm
-from samljit.admin.frame import admin_page, done
-from samljit.admin.told import told_problem
-from samljit.admin.visit import Visit, admin_view, see_other
+from samljit.admin.connection.setup import find_drafted_idp
+from samljit.admin.frame.forms import AdminForm
+from samljit.admin.frame.page import admin_page, done
+from samljit.admin.frame.told import told_problem
+from samljit.admin.frame.visit import Visit, admin_view, see_other
 from samljit.federation.expiry import last_certificate
 from samljit.federation.refresh import RefreshStatus, refresh
 from samljit.model import AdminAction

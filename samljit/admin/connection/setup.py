@@ -13,11 +13,11 @@ from flask_wtf.file import FileField
 from itsdangerous import BadSignature
 from wtforms import StringField, TextAreaField
 
-from samljit.admin.forms import AdminForm
-from samljit.admin.frame import admin_page, done
-from samljit.admin.reading import Given, Reading, names_directory, read_given
-from samljit.admin.told import told_problem
-from samljit.admin.visit import Visit, admin_view, see_other
+from samljit.admin.connection.reading import Given, Reading, names_directory, read_given
+from samljit.admin.frame.forms import AdminForm
+from samljit.admin.frame.page import admin_page, done
+from samljit.admin.frame.told import told_problem
+from samljit.admin.frame.visit import Visit, admin_view, see_other
 from samljit.errors import Problem
 from samljit.model import AdminAction, IdentityProvider
 from samljit.saml.idp_metadata import LARGEST_METADATA

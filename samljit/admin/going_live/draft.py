@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from samljit.admin.differences import find_differences
-from samljit.admin.draft_check import check_draft, find_changes, find_concerned
-from samljit.admin.forms import AdminForm
-from samljit.admin.frame import admin_page, done
-from samljit.admin.visit import Visit, admin_view, see_other
+from samljit.admin.frame.forms import AdminForm
+from samljit.admin.frame.page import admin_page, done
+from samljit.admin.frame.visit import Visit, admin_view, see_other
+from samljit.admin.going_live.check import check_draft, find_changes, find_concerned
+from samljit.admin.going_live.differences import find_differences
 from samljit.model import AdminAction
 from samljit.sql.stored import DraftRefused, StaleEdit
 from samljit.views.mounted import mounted

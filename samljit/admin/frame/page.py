@@ -7,10 +7,10 @@ from typing import Any
 
 from flask import Response, session
 
-from samljit.admin.forms import AdminForm
-from samljit.admin.sections import find_section, groups_for
-from samljit.admin.standing import Validity, validity_of
-from samljit.admin.visit import Visit, see_other
+from samljit.admin.frame.forms import AdminForm
+from samljit.admin.frame.sections import find_section, groups_for
+from samljit.admin.frame.standing import Validity, validity_of
+from samljit.admin.frame.visit import Visit, see_other
 from samljit.views.pages import page
 from samljit.views.words import N_
 

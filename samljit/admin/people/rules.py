@@ -10,10 +10,10 @@ from typing import Any
 from flask import Response, request
 from wtforms import RadioField, TextAreaField
 
-from samljit.admin.forms import AdminForm
-from samljit.admin.frame import admin_page, done
-from samljit.admin.standing import Readiness, Rule, find_readiness, rule_of
-from samljit.admin.visit import Visit, admin_view, see_other
+from samljit.admin.frame.forms import AdminForm
+from samljit.admin.frame.page import admin_page, done
+from samljit.admin.frame.standing import Readiness, Rule, find_readiness, rule_of
+from samljit.admin.frame.visit import Visit, admin_view, see_other
 from samljit.errors import ProvisioningRefused
 from samljit.mapping.mail import address_key, check_address
 from samljit.model import AdminAction

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from samljit.admin.visit import Visit
+from samljit.admin.frame.visit import Visit
 from samljit.model import AdminAction
 from samljit.views.words import N_
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from flask import Response
 
-from samljit.admin.connecting import find_drafted_idp
-from samljit.admin.mapping_form import MappingForm, find_test, sent
-from samljit.admin.mappings import TenantMapping, Verdict, save_mapping
-from samljit.admin.results import ShownDecision, ShownPlan, shown_plan
-from samljit.admin.told_mapping import told_fault
-from samljit.admin.visit import Visit
+from samljit.admin.connection.setup import find_drafted_idp
+from samljit.admin.frame.results import ShownDecision, ShownPlan, shown_plan
+from samljit.admin.frame.visit import Visit
+from samljit.admin.people.drafted import TenantMapping, Verdict, save_mapping
+from samljit.admin.people.form import MappingForm, find_test, sent
+from samljit.admin.people.told import told_fault
 from samljit.errors import CATALOGUE, ProvisioningRefused, Reason
 from samljit.mapping.pasted import NotClaims, read_pasted
 from samljit.model import AdminAction, NameId, Outcome, Plan, Tenant

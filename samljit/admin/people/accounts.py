@@ -7,11 +7,12 @@ from typing import Any
 
 from flask import Response, request
 
-from samljit.admin.documents import NotJson
-from samljit.admin.frame import admin_page
-from samljit.admin.mapping_form import MappingForm, find_choices, sent
-from samljit.admin.mappings import PLACE, TenantMapping, check_mapping, is_at, judge, mapping_of, object_at, rights
-from samljit.admin.section_edit import (
+from samljit.admin.frame.page import admin_page
+from samljit.admin.frame.visit import Visit, admin_view
+from samljit.admin.people.documents import NotJson
+from samljit.admin.people.drafted import PLACE, TenantMapping, check_mapping, is_at, judge, mapping_of, object_at, rights
+from samljit.admin.people.form import MappingForm, find_choices, sent
+from samljit.admin.people.section_edit import (
     PolicyEdit,
     RolesEdit,
     policy_edit_of,
@@ -22,9 +23,8 @@ from samljit.admin.section_edit import (
     sent_policy,
     sent_roles,
 )
-from samljit.admin.told_mapping import place_of, told_fault
-from samljit.admin.trial import Trial, save_or_try
-from samljit.admin.visit import Visit, admin_view
+from samljit.admin.people.told import place_of, told_fault
+from samljit.admin.people.trial import Trial, save_or_try
 from samljit.errors import Problem
 from samljit.mapping.presets import PRESETS
 from samljit.mapping.problems import path_to

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from flask import Response, request
 
-from samljit.admin.documents import NotJson
-from samljit.admin.field_edit import FieldEdit, control_of, edit_of, rule_of, sent_edit
-from samljit.admin.field_words import MODES
-from samljit.admin.frame import admin_page
-from samljit.admin.mapping_form import MappingForm, claims_of, find_choices, find_test, sent
-from samljit.admin.mapping_words import SEVERAL, STEPS
-from samljit.admin.mappings import FIELDS_PLACE, TenantMapping, Verdict, find_columns, is_at, judge, mapping_of, object_at, rights
-from samljit.admin.told_mapping import place_of, told_fault
-from samljit.admin.trial import Trial, save_or_try
-from samljit.admin.visit import Visit, admin_view, see_other
+from samljit.admin.frame.page import admin_page
+from samljit.admin.frame.visit import Visit, admin_view, see_other
+from samljit.admin.people.documents import NotJson
+from samljit.admin.people.drafted import FIELDS_PLACE, TenantMapping, Verdict, find_columns, is_at, judge, mapping_of, object_at, rights
+from samljit.admin.people.field_edit import FieldEdit, control_of, edit_of, rule_of, sent_edit
+from samljit.admin.people.field_words import MODES
+from samljit.admin.people.form import MappingForm, claims_of, find_choices, find_test, sent
+from samljit.admin.people.told import place_of, told_fault
+from samljit.admin.people.trial import Trial, save_or_try
+from samljit.admin.people.words import SEVERAL, STEPS
 from samljit.errors import Problem
 from samljit.mapping.aliases import short_name
 from samljit.mapping.problems import path_to

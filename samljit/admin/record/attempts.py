@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from samljit.admin.results import ShownDecision, shown_fields, shown_roles
-from samljit.admin.visit import Visit
+from samljit.admin.frame.results import ShownDecision, shown_fields, shown_roles
+from samljit.admin.frame.visit import Visit
 from samljit.errors import CATALOGUE, Explanation, ProvisioningRefused
 from samljit.mapping.aliases import short_name
 from samljit.model import Attempt, ClaimState, Outcome, Stage

@@ -1,0 +1,1 @@
+"""From a draft to what is live: the test sign-in, what would change, and whether it may."""

@@ -1,0 +1,1 @@
+"""What has happened: the sign-in log, and the changes that people made."""
