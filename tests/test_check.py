@@ -18,10 +18,10 @@ from sqlalchemy.orm import mapped_column
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from samljit.testing import FakeEntra, Person
+from tests.commands import add_user, read, run
 from tests.conftest import Mount
 from tests.host import ADELE, BIANCA, FIELDS, LOGIN, Host, make_user_model, settings_for
 from tests.servers import database
-from tests.test_commands import add_user, read, run
 
 GOOD = {
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",

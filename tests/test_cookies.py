@@ -16,8 +16,8 @@ from samljit.testing import Browser, FakeEntra
 from samljit.testing.cookies import Cookie
 from samljit.views.cookies import MOST_PENDING, find_handover, find_pending
 from samljit.views.mounted import Mounted, Secrets
+from tests.flows import begin
 from tests.host import LOGIN, ORIGIN, Host, make_host, settings_for
-from tests.test_flow import begin
 
 START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 

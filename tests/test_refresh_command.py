@@ -11,11 +11,11 @@ import pytest
 
 from samljit.signals import certificate_expiring
 from samljit.testing import FakeEntra, signing_key
+from tests.commands import read, run
 from tests.conftest import Mount
 from tests.host import ADELE, LOGIN, ORIGIN, Host
 from tests.https import Site, answer
 from tests.servers import KINDS, database
-from tests.test_commands import read, run
 from tests.workers import Workers, set_back
 
 OLD, NEW = signing_key("old"), signing_key("new")
