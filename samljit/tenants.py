@@ -83,7 +83,7 @@ def outline_tenant(slug: str, document: Mapping[str, Any], settings: Settings, *
     """A tenant of the database that cannot be used as its documents are: enough of it to name it. Nobody can sign in to it, and where
     only the IdP was a way in, that stays so."""
     place, name = f"{settings.base_url}{settings.url_prefix}/{slug}", document.get("name")
-    exempt, entity_id = document.get("break_glass"), document.get("entity_id")
+    exempt, entity_id, limit = (document.get(key) for key in ("break_glass", "entity_id", "max_users"))
     return Tenant(
         id=tenant_id,
         slug=slug,
@@ -97,6 +97,7 @@ def outline_tenant(slug: str, document: Mapping[str, Any], settings: Settings, *
         idp=None,
         mapping=_NO_RULES,
         domains=tuple(domain for domain in document.get("domains") or () if isinstance(domain, str)),
+        max_users=limit if isinstance(limit, int) else None,
         offer_sso=document.get("offer_sso") is not False,
         require_sso=document.get("require_sso") is True,
         break_glass=tuple(one for one in exempt if isinstance(one, str)) if isinstance(exempt, list) else (),

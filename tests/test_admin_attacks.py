@@ -197,6 +197,9 @@ def test_whoever_may_do_one_thing_alone_sees_nothing_of_the_others(mount: Mount,
             opened.add(page)
         else:
             assert (answer.text, dict(answer.headers)) == (unknown.text, dict(unknown.headers)), page
+        sent = client_of(host).post(f"{BASE}/fabrikam/{page}", data={"do": ""})
+        if sent.status_code == 404:
+            assert (sent.text, dict(sent.headers)) == (unknown.text, dict(unknown.headers)), page
     assert opened - {"claims/field"} == ALONE[action]
 
 

@@ -340,6 +340,18 @@ def test_nor_among_those_who_have_not_been_here_for_long(mount: Mount) -> None:
         assert (page.status, ADELE.email in page.text, "2020-01-31" in page.text) == (200, is_named, is_named)
 
 
+def test_a_host_that_names_a_column_which_is_not_there_loses_the_names_and_no_page(mount: Mount) -> None:
+    fields: dict[str, Any] = {}
+    host = make_admin_host(mount, tenant_fields=lambda tenant: fields)
+    reference = come_in(host)
+    fields["no_such_column"] = 1
+    browser = browser_of(host, FRED)
+    pages = [browser.get(url) for url in (LOG, f"{LOG}/{reference}", f"{BASE}/fabrikam/", f"{BASE}/fabrikam/rules")]
+    assert [(page.status, ADELE.email in page.text) for page in pages] == [(200, False)] * 4
+    page = browser.get(f"{LOG}?q=adele")
+    assert (page.status, "cannot be told" in page.text) == (422, True)
+
+
 def test_a_host_that_cannot_tell_whose_users_are_whose_loses_the_names_and_not_the_log(mount: Mount) -> None:
     broken: list[bool] = []
 

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from samljit.model import AdminAction, Tenant
 from samljit.sql.audit import AuditAction
+from samljit.sql.tenants import SqlTenants
 from samljit.testing import Browser, FakeEntra, Form, Page, sign_in, signing_key
 from tests.admin_host import BASE, FABRIKAM, OPERATOR, add_user, authorize, browser_of, document, make_admin_host, rows_of, stored
 from tests.conftest import Mount
@@ -77,6 +78,7 @@ def test_the_overview_counts_the_last_seven_days_and_names_who_stays_away(mount:
         pytest.param({"idp": None}, "not connected yet", "Connect Microsoft Entra", id="not connected"),
         pytest.param({"offer_sso": False}, "is switched off", "Nobody has signed in yet", id="off"),
         pytest.param({"enabled": False}, "whoever runs the app has switched it off", "Nobody has signed in yet", id="disabled"),
+        pytest.param({"enabled": False, "offer_sso": False}, "whoever runs the app has switched it off", "Nobody has signed", id="both"),
         pytest.param({"require_sso": True}, "with Microsoft Entra only", "Nobody has signed in yet", id="required"),
         pytest.param({"mapping": {"fields": {"no_such": "x"}}}, "no longer fit the app", "Correct the claims", id="unusable"),
     ],
@@ -303,6 +305,42 @@ def test_an_undo_that_would_lock_people_out_is_refused(host: Host, browser: Brow
         connection.execute(text("UPDATE users SET active = false WHERE email = 'emergency@fabrikam.example'"))
     page = browser.submit(form_of(page, f"{PLACE}/rules/undo"))
     assert ("cannot be undone" in page.text, stored(host).live.get("require_sso")) == (True, None)
+
+
+def test_there_is_no_step_to_switch_on_what_only_others_can(host: Host, browser: Browser) -> None:
+    ready(host)
+    change(host, offer_sso=False)
+    assert "Switch sign-in on, when you are ready" in browser.get(f"{PLACE}/").text
+    change(host, enabled=False)
+    assert "Switch sign-in on, when you are ready" not in browser.get(f"{PLACE}/").text
+
+
+def test_what_was_changed_in_another_way_since_is_not_undone(host: Host, browser: Browser) -> None:
+    ready(host)
+    confirm(browser, ask(browser, rule="off"))
+    page = confirm(browser, ask(browser, rule="optional"))  # which only takes a key out
+    undo = form_of(page, f"{PLACE}/rules/undo")
+    change(host, offer_sso=False)
+    change(host, name="Fabrikam Inc")
+    assert [form for form in browser.get(f"{PLACE}/rules").forms if form.action.endswith("/undo")] == []
+    assert (browser.submit(undo).status, stored(host).live["offer_sso"]) == (409, False)
+
+
+def test_rules_are_not_changed_in_the_instant_in_which_they_are_closed(
+    host: Host, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    review = ask(browser, rule="off")
+    find = SqlTenants.find_stored
+
+    def close(rows: SqlTenants, slug: str) -> Any:
+        """Between the look at the tenant and the look at its documents."""
+        monkeypatch.undo()
+        change(host, enabled=False)
+        return find(rows, slug)
+
+    monkeypatch.setattr(SqlTenants, "find_stored", close)
+    page = browser.submit(form_of(review, f"{PLACE}/rules/apply"), {"seen": "2.1.1"})  # the mark of just that change can be guessed
+    assert (page.status, "has switched sign-in off" in page.text, stored(host).live.get("offer_sso")) == (422, True, None)
 
 
 def test_rules_changed_by_somebody_else_meanwhile_are_shown_first(host: Host, browser: Browser) -> None:

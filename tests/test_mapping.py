@@ -147,6 +147,13 @@ def test_identity_names_the_subject_claim(identity: dict[str, Any], source: str)
     assert (rules.identity_source, problems) == (source, [])
 
 
+@pytest.mark.parametrize("source", ["tenantid", "groups", "identityprovider", ALIASES["role"], f"={ALIASES['wids']}"])
+def test_a_subject_that_many_people_share_is_refused(source: str) -> None:
+    rules, problems = compiled({"identity": {"source": source}, "fields": EMAIL})
+    found = [(problem.path, problem.code, problem.is_warning) for problem in problems]
+    assert (rules, found) == (None, [("$.mapping.identity.source", "shared_identity", False)])
+
+
 @pytest.mark.parametrize("source", ["emailaddress", "name", "upn", "NameID", "mail", ALIASES["emailaddress"]])
 def test_a_subject_that_can_change_is_warned_about_and_still_works(source: str) -> None:
     rules, problems = compiled({"identity": {"source": source}, "fields": EMAIL})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from samljit.sql.audit import AuditAction, Author
 from samljit.testing import FakeEntra
 from samljit.testing.keys import signing_key
 from tests.conftest import Mount
@@ -183,3 +185,23 @@ def test_an_export_of_the_settings_holds_the_files_themselves(mount: Mount, tmp_
     told = json.loads(run(host, "export", "contoso")[1])["tenants"]["contoso"]
     assert told["idp"]["certificates"][0].startswith("-----BEGIN CERTIFICATE-----")
     assert "certificate_files" not in told["idp"]
+
+
+@pytest.mark.parametrize("misfit", [{"mapping": {"fields": {"no_such_column": "givenname"}}}, {"domains": ["contoso.example"]}], ids=str)
+def test_a_tenant_is_disabled_whatever_is_wrong_with_it(host: Host, tmp_path: Path, misfit: dict[str, Any]) -> None:
+    add(host, tmp_path, "fabrikam", "--metadata-file", metadata_file(tmp_path, host.entra))
+    rows = host.app.extensions["samljit"].directory.rows
+
+    def change(**patch: Any) -> None:
+        author = Author("a deploy", datetime.now(UTC))
+        rows.change(rows.get_stored("fabrikam"), patch, author=author, action=AuditAction.TENANT_CHANGED)
+
+    change(**misfit)
+    assert run(host, "set", "fabrikam", "--name", "F")[0] == 1
+    code, told = run(host, "disable", "fabrikam")
+    assert (code, told) == (0, "fabrikam is disabled.\n")
+    assert rows.get_stored("fabrikam").live["enabled"] is False
+    assert run(host, "enable", "fabrikam")[0] == 1
+    change(domains=None, mapping={"fields": FIELDS})  # in order again, it is off all the same
+    assert host.browser().get(LOGIN).status == 403
+    assert host.reasons()[-1:] == ["tenant_disabled"]

@@ -123,7 +123,7 @@ def _next_step(visit: Visit, validity: Validity, *, is_tested: bool, is_unusable
         (validity is Validity.EXPIRED, N_("Make a new certificate in Entra."), "certificates", N_("What to do")),
         (validity is Validity.SOON, N_("The last certificate expires soon. Make a new one in Entra."), "certificates", N_("What to do")),
         (not is_tested, N_("Nobody has signed in yet. Try it with a test sign-in."), "test", N_("Test sign-in")),
-        (not tenant.offer_sso, N_("Switch sign-in on, when you are ready."), "rules", N_("Sign-in rules")),
+        (tenant.enabled and not tenant.offer_sso, N_("Switch sign-in on, when you are ready."), "rules", N_("Sign-in rules")),
     )
     for is_wanted, text, name, label in steps:
         if is_wanted:

@@ -36,7 +36,7 @@ class _Row:
 
 @click.command()
 @click.argument("slug", required=False)
-@click.option("--all", "is_all", is_flag=True, help="All enabled tenants.")
+@click.option("--all", "is_all", is_flag=True, help="All tenants that are switched on.")
 @click.option("--entity-id", metavar="X", help="The IdP's new entity ID, where it has changed. Run tenant set --rekey first.")
 @by_option
 @json_option

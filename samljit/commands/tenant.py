@@ -157,6 +157,7 @@ def _details(one: Tenant) -> dict[str, Any]:
         "preset": one.preset,
         "entra_tenant_id": one.entra_tenant_id,
         "domains": list(one.domains),
+        "max_users": one.mapping.policy.max_users,
         "known_by": short_name(one.mapping.identity_source, PRESETS[one.preset].aliases),
         "fields": [rule.target for rule in one.mapping.fields],
         "other_idp_entity_ids": [issuer for issuer in counts if idp is None or issuer != idp.entity_id],

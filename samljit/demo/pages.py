@@ -88,7 +88,7 @@ def make_pages(*, session: scoped_session[Session], saml: SamlJit, history: Sign
     def home() -> str:
         if not current_user.is_authenticated:
             wanted = request.args.get("next")
-            buttons = [(tenant.name, saml.login_url(tenant.slug, next=wanted)) for tenant in tenants_of(current_app) if tenant.enabled]
+            buttons = [(tenant.name, saml.login_url(tenant.slug, next=wanted)) for tenant in tenants_of(current_app) if tenant.is_open]
             return render_template("northwind/welcome.html", buttons=buttons)
         last = history.of(current_user.id)
         return render_template(

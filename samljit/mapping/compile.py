@@ -48,6 +48,8 @@ _MUTABLE_BARE = frozenset(
     {"email", "emailaddress", "mail", "name", "upn", "userprincipalname", "displayname", "givenname", "surname", "preferred_username"}
     | {"username", "login", "firstname", "lastname"}
 )
+# of these many people have the same value: each would sign in as all the others
+_SHARED = ("tenantid", "identityprovider", "acct", "authnmethodsreferences", "groups", "groups.link", "role", "wids")
 
 _TEMPLATE_TOKEN = re.compile(r"(?P<brace>\{\{|\}\})|\{(?P<name>[^{}]*)\}|(?P<stray>[{}])|(?P<text>[^{}]+)")
 
@@ -173,7 +175,10 @@ def _compile_identity(section: Any, *, scene: _Scene, filled: frozenset[str]) ->
     source = scene.preset.identity_source if identity.source is None else scene.claim(identity.source)
     problems = check_match(identity.match, path=path_to(path, "match"), shape=scene.shape, filled=filled)
     mutable = {scene.claim(name) for name in _MUTABLE}
-    if source == NAME_ID or source in mutable or source.casefold() in _MUTABLE_BARE:
+    if source in {ALIASES[name] for name in _SHARED}:
+        message = "Many people have the same value of this claim, and would all be one user."
+        problems.append(Problem(path_to(path, "source"), "shared_identity", message, scene.preset.stable_identity))
+    elif source == NAME_ID or source in mutable or source.casefold() in _MUTABLE_BARE:
         what = "A NameID that is an address or a login name" if source == NAME_ID else "This claim"
         message = f"{what} can change, and can be given to somebody else, who then signs in as the first person."
         problems.append(Problem(path_to(path, "source"), "mutable_identity", message, scene.preset.stable_identity, is_warning=True))

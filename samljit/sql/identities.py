@@ -248,13 +248,18 @@ class SqlIdentities:
 
     def _find_user(self, session: Session, link: Link) -> Any:
         """The key of the user that a link names, one of its tenant. Raises: _Fault."""
-        users, fields = self._users, self._fields_of(link.tenant)
+        users = self._users
+        try:
+            fields = users.fields_of(link.tenant)
+            carries_them = users.holding(fields)
+        except ProvisioningRefused as refused:
+            raise _Fault(refused.detail) from None
         if link.email is None:
             user = session.get(users.model, link.user_id)
             found = [] if user is None else [user]
         else:
             column = getattr(users.model, users.email_field or "")
-            query = sa.select(users.model).where(column == link.email, *users.holding(fields))
+            query = sa.select(users.model).where(column == link.email, *carries_them)
             rows = session.execute(query.limit(3), bind_arguments=self._bind).scalars()
             found = [user for user in rows if getattr(user, users.email_field or "") == link.email]
         if len(found) != 1:
@@ -262,12 +267,6 @@ class SqlIdentities:
         if any(getattr(found[0], name) != value for name, value in fields.items()):
             raise _Fault("this user is not of this tenant")
         return getattr(found[0], users.key)
-
-    def _fields_of(self, tenant: Tenant) -> dict[str, Any]:
-        try:
-            return self._users.fields_of(tenant)
-        except ProvisioningRefused as refused:
-            raise _Fault(refused.detail) from None
 
     def _is_new(self, session: Session, subject: Subject, user_id: Any) -> bool:
         query = sa.select(self._table.c.user_id).where(self._table.c.subject_key == subject.key)

@@ -84,7 +84,12 @@ class HostUsers:
             raise ProvisioningRefused(Reason.HOST_REFUSED, f"tenant_fields raised {type(error).__name__}") from error
 
     def holding(self, fields: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
-        """The conditions of a query for the users whose records hold these values, in the database's idea of equal."""
+        """The conditions of a query for the users whose records hold these values, in the database's idea of equal.
+
+        Raises: ProvisioningRefused (host_refused) where the class has nothing mapped that is called so.
+        """
+        if unknown := sorted(set(fields) - set(self.mapper.all_orm_descriptors.keys())):
+            raise ProvisioningRefused(Reason.HOST_REFUSED, f"tenant_fields names what no query can find: {', '.join(unknown)}")
         return [getattr(self.model, name) == value for name, value in fields.items()]
 
     def is_active(self, user: Any) -> bool:

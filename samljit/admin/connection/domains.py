@@ -30,11 +30,11 @@ class DomainForm(AdminForm):
     domain = StringField(N_("Domain"))
 
 
-@admin_view(AdminAction.VIEW)
+@admin_view(AdminAction.VIEW, sent=AdminAction.EDIT)
 def domains(visit: Visit) -> Response:
     """The list; sent with a domain that the host's `verify_domain` says is the tenant's, that domain is added. None is taken away here."""
     form, can_add = DomainForm(), mounted().verify_domain is not None
-    if request.method == "POST" and can_add and visit.must(AdminAction.EDIT) and form.is_sent(visit):
+    if request.method == "POST" and can_add and form.is_sent(visit):
         error = _add(visit, form)
         if error is None and not form.is_stale:
             return done(visit.url("domains"), gettext(_ADDED))

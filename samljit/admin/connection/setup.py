@@ -93,11 +93,11 @@ class ConnectForm(AdminForm):
                 field.errors = [*field.errors, told_problem(problem)]
 
 
-@admin_view(AdminAction.VIEW)
+@admin_view(AdminAction.VIEW, sent=AdminAction.EDIT)
 def setup(visit: Visit) -> Response:
     """The first two steps; sent with Entra's values, the third one."""
     form = ConnectForm()
-    if form.is_sent(visit) and visit.must(AdminAction.EDIT):
+    if form.is_sent(visit):
         given = form.given()
         reading = _read(given, visit) if given else []
         if isinstance(reading, Reading):

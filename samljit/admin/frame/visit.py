@@ -94,8 +94,11 @@ class Visit:
 View = Callable[..., ResponseReturnValue]
 
 
-def admin_view(action: AdminAction) -> Callable[[View], View]:
-    """Makes a view of one admin page: `view(visit, ...)`. Turns a lost database into a page, never a 500."""
+def admin_view(action: AdminAction, *, sent: AdminAction | None = None) -> Callable[[View], View]:
+    """Makes a view of one admin page: `view(visit, ...)`. Turns a lost database into a page, never a 500.
+
+    `sent` is what whoever sends the page's form must be allowed besides.
+    """
 
     def decorate(view: View) -> View:
         @wraps(view)
@@ -107,6 +110,8 @@ def admin_view(action: AdminAction) -> Callable[[View], View]:
                 visit = _find_visit(tenant)
                 if visit is None or not visit.may(action) or (action in _SHOWS_TENANT and not visit.may(AdminAction.VIEW)):
                     abort(404)
+                if sent is not None and request.method == "POST":
+                    visit.must(sent)
                 return view(visit, **values)
             except ReadOnlyTenant:
                 return see_other(request.path)  # the page says so, and has no form: nobody's browser sent this by itself

@@ -81,7 +81,7 @@ class AccountsEdit:
     roles: RolesEdit
 
 
-@admin_view(AdminAction.VIEW)
+@admin_view(AdminAction.VIEW, sent=AdminAction.EDIT)
 def accounts(visit: Visit) -> Response:
     """The rules as the draft has them; sent, they are saved in it, tried, or given back to whoever runs the app."""
     form, mapping = MappingForm(), mapping_of(visit)
@@ -89,7 +89,6 @@ def accounts(visit: Visit) -> Response:
     edit = _edit_of(mapping)
     if request.method != "POST":
         return _show(visit, form, mapping, edit)
-    visit.must(AdminAction.EDIT)
     if sent("do") in ("restore-policy", "restore-roles"):
         changed: TenantMapping | None = mapping.without_section(sent("do").removeprefix("restore-"))
     else:

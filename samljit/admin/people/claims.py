@@ -66,7 +66,7 @@ class Unused:
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-@admin_view(AdminAction.VIEW)
+@admin_view(AdminAction.VIEW, sent=AdminAction.EDIT)
 def claims(visit: Visit) -> Response:
     """The whole mapping of fields; sent, by what people are known and when fields are written that do not say so themselves."""
     form, mapping = MappingForm(), mapping_of(visit)
@@ -75,7 +75,6 @@ def claims(visit: Visit) -> Response:
     edit = TopEdit(source if isinstance(source, str) else "", str(mapping.merged.get("sync_mode", SyncMode.ALWAYS)))
     if request.method != "POST":
         return _show_table(visit, form, mapping, edit=edit)
-    visit.must(AdminAction.EDIT)
     edit = TopEdit(sent_claim("identity", 0), sent("sync_mode"))
     changed = _with_top(mapping, edit)
     verdict = judge(visit, changed, places=(_IDENTITY_PLACE, _MODE_PLACE))

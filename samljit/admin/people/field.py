@@ -37,11 +37,11 @@ class _Target:
     column: UserColumn | None
 
 
-@admin_view(AdminAction.VIEW)
+@admin_view(AdminAction.VIEW, sent=AdminAction.EDIT)
 def claims_field(visit: Visit) -> Response:
     """One field, named in the address, or one to be added; sent, it is saved, tried, taken out or put back."""
     named = request.args.get("name")
-    if named is None or request.method == "POST":
+    if named is None:
         visit.must(AdminAction.EDIT)
     form, mapping, columns = MappingForm(), mapping_of(visit), find_columns(visit)
     is_good = form.is_sent(visit)

@@ -69,11 +69,11 @@ class _Wish:
     readiness: Readiness
 
 
-@admin_view(AdminAction.VIEW)
+@admin_view(AdminAction.VIEW, sent=AdminAction.RULES)
 def rules(visit: Visit) -> Response:
     """The rules as they are; sent with others, these are looked at in numbers, and nothing is changed yet."""
     form = RulesForm()
-    if form.is_sent(visit) and visit.must(AdminAction.RULES) and _is_open(visit, form):
+    if form.is_sent(visit) and _is_open(visit, form):
         wish = _read_wish(visit, form)
         if wish is not None and _is_so(visit.get_stored(), wish.patch):
             return done(visit.url("rules"), gettext(_SAME))
@@ -121,9 +121,11 @@ def rules_undo(visit: Visit) -> Response:
 
 def _is_open(visit: Visit, form: RulesForm) -> bool:
     """False, and an error in the form, where whoever runs the app has switched sign-in off: the rules stay until it is on again."""
-    if not visit.tenant.enabled:
+    # what is stored is younger than the tenant, and is what a change is held against
+    is_open = visit.tenant.enabled and visit.get_stored().live.get("enabled") is not False
+    if not is_open:
         form.rule.errors = [gettext(_CLOSED)]
-    return visit.tenant.enabled
+    return is_open
 
 
 def find_undoable(visit: Visit) -> AuditRecord | None:
@@ -133,9 +135,10 @@ def find_undoable(visit: Visit) -> AuditRecord | None:
         return None
     records = mounted().directory.rows.read_history(stored.id, limit=_MOST_RECORDS)
     last = next((one for one in records if one.action is AuditAction.RULES_CHANGED), None)
-    if last is None or not {*(last.before or ()), *(last.after or ())} <= set(_KEYS):
+    if last is None:
         return None
-    return last if all(stored.live.get(key) == value for key, value in (last.after or {}).items()) else None
+    keys, after = {*(last.before or ()), *(last.after or ())}, last.after or {}
+    return last if keys <= set(_KEYS) and all(stored.live.get(key) == after.get(key) for key in keys) else None
 
 
 def _read_wish(visit: Visit, form: RulesForm) -> _Wish | None:

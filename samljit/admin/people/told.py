@@ -25,6 +25,7 @@ _TEXTS = {
         "This claim can change, and can be given to somebody else one day, who then signs in as the first person. Take one that never "
         "changes: in Entra, objectidentifier."
     ),
+    "shared_identity": N_("Many people have the same value of this claim, and would all be one user. In Entra, take objectidentifier."),
     "alias_unknown": N_("This is the short name of a claim of Entra's; your identity provider has none that is called so."),
     "role_not_grantable": N_("This role may not be granted from here: whoever runs the app has not listed it in guards.grantable_roles."),
     "empty_authoritative": N_(

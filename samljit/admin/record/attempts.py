@@ -69,8 +69,14 @@ class ExplainedAttempt:
 
 
 def person_fields(visit: Visit) -> dict[str, Any]:
-    """What the record of a user of this tenant holds. Raises: ProvisioningRefused where the host's tenant_fields does."""
-    return mounted().users.fields_of(visit.tenant)
+    """What the record of a user of this tenant holds, for a query.
+
+    Raises: ProvisioningRefused where the host's tenant_fields fails, or names what no query can find.
+    """
+    users = mounted().users
+    fields = users.fields_of(visit.tenant)
+    users.holding(fields)
+    return fields
 
 
 def find_people(log: SqlLog, visit: Visit, user_ids: Iterable[Any]) -> dict[Any, str]:

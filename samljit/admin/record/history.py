@@ -27,6 +27,7 @@ _NAMES = {
     "preset": N_("Kind of identity provider"),
     "entra_tenant_id": N_("Tenant ID"),
     "domains": N_("Domains"),
+    "max_users": N_("Users at most"),
     "require_sso": N_("Microsoft Entra as the only way in"),
     "break_glass": N_("Emergency accounts"),
     "idp.metadata": N_("Federation Metadata XML"),
