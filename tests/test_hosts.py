@@ -103,6 +103,13 @@ def test_what_makes_no_session_is_named_at_start_up(session: Any) -> None:
     assert [problem.code for problem in caught.value.problems] == ["not_a_session_factory"]
 
 
+def test_two_phase_sessions_are_named_at_start_up(engine: Engine) -> None:
+    for session in (sessionmaker(engine, twophase=True), scoped_session(sessionmaker(engine, twophase=True))):
+        with pytest.raises(ConfigError) as caught:
+            SamlJit(user_model=int_model(), session=session)
+        assert [problem.code for problem in caught.value.problems] == ["twophase_session"]
+
+
 def test_a_user_class_that_looks_up_others_while_it_signs_in_has_a_session_for_it(tmp_path: Path, engine: Engine) -> None:
     Base = base()
 

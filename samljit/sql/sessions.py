@@ -18,7 +18,7 @@ from samljit.store import HostRefused, LostRace, Unavailable, WriteConflict
 def session_factory(session: Any) -> Callable[[], Session]:
     """The factory behind what the host gave: a sessionmaker, a scoped_session or Flask-SQLAlchemy's `db.session`.
 
-    Raises: ConfigError for an async session, or anything that makes no Session.
+    Raises: ConfigError for an async session, anything that makes no Session, and one of two-phase transactions.
     """
     factory = session.session_factory if isinstance(session, scoped_session) else session
     made_class = getattr(factory, "class_", None)
@@ -35,6 +35,9 @@ def session_factory(session: Any) -> Callable[[], Session]:
                 )
             ]
         )
+    if getattr(factory, "kw", {}).get("twophase"):
+        message = "Sessions with twophase=True do not work: give samljit a sessionmaker of its own, on the same engine."
+        raise ConfigError([Problem("session", "twophase_session", message)])
     return factory
 
 
