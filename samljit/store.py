@@ -83,10 +83,18 @@ class Transaction(Protocol):
         """Links the subject to a user found by e-mail; once for each user, however many try. Raises: WriteConflict."""
 
     def change_roles(
-        self, user_id: Any, *, tenant_id: UUID, granted: tuple[str, ...], revoked: tuple[str, ...], now: datetime
+        self,
+        user_id: Any,
+        *,
+        tenant_id: UUID,
+        granted: tuple[str, ...],
+        revoked: tuple[str, ...],
+        known: frozenset[str] | None,
+        now: datetime,
     ) -> None:
         """Records which roles samljit granted for the tenant and no longer grants, and keeps the host's list of roles in step.
-        Raises: WriteConflict, HostRefused."""
+        `known` are those that it granted when this was decided, None where nobody looked.
+        Raises: LostRace where they are others by now; WriteConflict, HostRefused."""
 
     def update_user(self, user_id: Any, values: Mapping[str, Any]) -> None:
         """Writes just these columns of the user found before. Raises: WriteConflict, HostRefused."""

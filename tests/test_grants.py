@@ -17,6 +17,7 @@ from sqlalchemy.orm import mapped_column, relationship
 
 from samljit import ConfigError, roles_changed, user_created, user_updated
 from samljit.mapping.aliases import ALIASES
+from samljit.provision import sign_in
 from samljit.testing import FakeEntra, Person
 from tests.conftest import Mount
 from tests.host import ADELE, BIANCA, FIELDS, ORIGIN, Host, make_host, make_user_model, settings_for
@@ -111,6 +112,36 @@ def test_sixteen_first_sign_ins_at_once_grant_each_role_once(url: str, tmp_path:
     assert post_at_once(host, forms(host, replace(ADMIN, groups=(EDITORS,)), 16)) == {200: 16}
     assert (grants(host), host.count("samljit_role_grant")) == ({1: {"admin", "editor", "Editor"}}, 3)
     assert host.rows("samljit_tenant_state")[0].claims_seen == sorted([ALIASES["groups"], ALIASES["role"]])
+    close(host)
+
+
+def test_roles_that_another_sign_in_has_changed_meanwhile_do_not_add_up(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_host(tmp_path, url=url, tenant=tenant())
+    for person in (ADMIN, EDITOR, ADELE):  # a claim that is seen for the first time locks the tenant
+        host.sign_in(person)
+    [slow], [fast], make_plan = forms(host, ADMIN, 1), forms(host, EDITOR, 1), sign_in.make_plan
+
+    def plan_slowly(*given: Any, **named: Any) -> Any:
+        monkeypatch.undo()
+        plan = make_plan(*given, **named)
+        assert post_at_once(host, [fast]) == {200: 1}
+        assert grants(host) == {1: {"editor", "Editor"}}
+        return plan
+
+    monkeypatch.setattr(sign_in, "make_plan", plan_slowly)
+    assert post_at_once(host, [slow]) == {200: 1}
+    assert grants(host) == {1: {"admin"}}
+    close(host)
+
+
+def test_sign_ins_with_other_roles_come_through_one_after_the_other_however_many_there_are(url: str, tmp_path: Path) -> None:
+    host = make_host(tmp_path, url=url, tenant=tenant())
+    host.sign_in(ADELE)
+    posts = [form for pair in zip(forms(host, ADMIN, 6), forms(host, EDITOR, 6), strict=True) for form in pair]
+    assert post_at_once(host, posts) == {200: 12}
+    assert grants(host)[1] in ({"admin"}, {"editor", "Editor"})
     close(host)
 
 

@@ -142,7 +142,7 @@ def _run_until_written(store: Store, job: _Job, *, new_reference: Callable[[], s
     refusals = 0
     for runs in range(1, _MOST_RUNS + 1):
         try:
-            return _run(store, job, reference=new_reference())
+            return _run(store, job, reference=new_reference(), is_again=runs > 1)
         except _NotWritten as void:
             refusals += not void.lost_race
             if refusals == _MOST_REFUSALS or runs == _MOST_RUNS:
@@ -151,12 +151,12 @@ def _run_until_written(store: Store, job: _Job, *, new_reference: Callable[[], s
     raise AssertionError("unreachable")
 
 
-def _run(store: Store, job: _Job, *, reference: str) -> SignIn:
+def _run(store: Store, job: _Job, *, reference: str, is_again: bool) -> SignIn:
     plan: Plan | None = None
     user: ExistingUser | None = None
     try:
         with store.transaction() as transaction:
-            _prepare(transaction, job)
+            _prepare(transaction, job, is_again=is_again)
             _consume(transaction, job)
             user = transaction.find_user(job.subject, tenant=job.tenant)
             transaction.confirm_tenant(job.tenant)
@@ -171,14 +171,15 @@ def _run(store: Store, job: _Job, *, reference: str) -> SignIn:
         raise _NotWritten(plan, user_id=user.id if user else None, cause=conflict) from None
 
 
-def _prepare(transaction: Transaction, job: _Job) -> None:
-    """Takes the tenant's lock, where its number of users is limited or it sends a claim for the first time."""
+def _prepare(transaction: Transaction, job: _Job, *, is_again: bool) -> None:
+    """Takes the tenant's lock, where its number of users is limited, it sends a claim for the first time, or this is run again: those
+    who were in each other's way then come one after the other."""
     rules = job.tenant.mapping.roles
     claims = job.assertion.claims
     # a claim without a value says nothing of whether the tenant sends it
     came = frozenset(name for name in (rules.sources if rules else ()) if any(map(clean, claims.get(name, ()))))
     new_claims = came - job.tenant.claims_seen
-    if new_claims or job.tenant.mapping.policy.max_users is not None:
+    if new_claims or is_again or job.tenant.mapping.policy.max_users is not None:
         transaction.lock_tenant(job.tenant.id)
     if new_claims:
         transaction.note_claims(job.tenant.id, new_claims)
@@ -237,7 +238,14 @@ def _apply(transaction: Transaction, job: _Job, *, plan: Plan, user: ExistingUse
     if plan.values:
         transaction.update_user(existing.id, plan.values)
     if plan.granted or plan.revoked:
-        transaction.change_roles(existing.id, tenant_id=tenant.id, granted=plan.granted, revoked=plan.revoked, now=now)
+        transaction.change_roles(
+            existing.id,
+            tenant_id=tenant.id,
+            granted=plan.granted,
+            revoked=plan.revoked,
+            known=user.granted if user else None,
+            now=now,
+        )
     return existing.id
 
 

@@ -198,16 +198,27 @@ class SqlTransaction:
         self._insert_identity(subject, user_id=user_id, now=now, signed_in_at=now, found_by_email=user_id)
 
     def change_roles(
-        self, user_id: Any, *, tenant_id: UUID, granted: tuple[str, ...], revoked: tuple[str, ...], now: datetime
+        self,
+        user_id: Any,
+        *,
+        tenant_id: UUID,
+        granted: tuple[str, ...],
+        revoked: tuple[str, ...],
+        known: frozenset[str] | None,
+        now: datetime,
     ) -> None:
         self._consume()
         table = self._tables.role_grant
         whose = (table.c.user_id == user_id, table.c.role.in_([*granted, *revoked]))
         ours = table.c.tenant_id == str(tenant_id)
-        # another sign-in of this person may be about to write the same; SQLite, which has one writer at a time, needs no more
+        # another sign-in of this person may be about to write the same; SQLite, which has one writer at a time, needs no more. With
+        # `key_share`, as other rows that refer to the user are written meanwhile (PostgreSQL): they would wait, and we for their identity
         key = self._tables.user_key
-        self._connection.execute(sa.select(key).where(key == user_id).with_for_update())
-        rows = self._connection.execute(sa.select(table).where(*whose).with_for_update()).all()
+        self._connection.execute(sa.select(key).where(key == user_id).with_for_update(key_share=True))
+        every = self._connection.execute(sa.select(table).where(table.c.user_id == user_id).with_for_update()).all()
+        if known is not None and known != {row.role for row in every if row.tenant_id == str(tenant_id)}:
+            raise LostRace("roles granted meanwhile")
+        rows = [row for row in every if row.role in {*granted, *revoked}]
         elsewhere = {row.role for row in rows if row.tenant_id != str(tenant_id)}
         in_field = {row.role for row in rows if row.tenant_id == str(tenant_id) and row.in_field}
         put_in = in_field & set(revoked)

@@ -160,7 +160,7 @@ class HostUsers:
         with _host_code():
             if self.roles_field in self.mapper.column_attrs:
                 # read again and locked: what somebody grants by hand in this very moment must not be overwritten
-                session.refresh(user, [self.roles_field], with_for_update=True)
+                session.refresh(user, [self.roles_field], with_for_update={"key_share": True})
             before = read_roles(user, self.roles_field)
             added = [role for role in granted if role not in before]
             write_roles(user, self.roles_field, added=added, removed=[role for role in before if role in revoked])
