@@ -20,8 +20,12 @@ class WriteConflict(Exception):
 
 
 class LostRace(WriteConflict):
-    """The database has chosen this transaction to give way to another: a deadlock, a serialization failure, too long a wait for a lock.
+    """This transaction must give way to another that was faster: a deadlock, a serialization failure, what it has read is so no longer.
     Nothing is wrong with what it wanted to write."""
+
+
+class LockTimeout(LostRace):
+    """The same, after too long a wait for what another transaction has locked and may hold for longer."""
 
 
 class HostRefused(Exception):
@@ -40,7 +44,8 @@ class Transaction(Protocol):
     """One sign-in's transaction. Leaving its context without an exception commits; an exception rolls all of it back."""
 
     def lock_tenant(self, tenant_id: UUID) -> None:
-        """Makes every other sign-in that locks the tenant wait for the end of this transaction. Only before `consume`."""
+        """Makes every other sign-in that locks the tenant wait for the end of this transaction; on SQLite, MariaDB and MySQL every other
+        sign-in of the tenant that writes. Only before `consume`."""
 
     def note_claims(self, tenant_id: UUID, names: frozenset[str]) -> None:
         """Remembers that these claims have come from the tenant, which is locked. Raises: TenantChanged where all of them have before."""
@@ -89,11 +94,11 @@ class Transaction(Protocol):
         tenant_id: UUID,
         granted: tuple[str, ...],
         revoked: tuple[str, ...],
-        known: frozenset[str] | None,
+        known: frozenset[str],
         now: datetime,
     ) -> None:
         """Records which roles samljit granted for the tenant and no longer grants, and keeps the host's list of roles in step.
-        `known` are those that it granted when this was decided, None where nobody looked.
+        `known` are those that it granted when this was decided.
         Raises: LostRace where they are others by now; WriteConflict, HostRefused."""
 
     def update_user(self, user_id: Any, values: Mapping[str, Any]) -> None:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
-from sqlalchemy import text
 
 from tests.host import Host, make_host
 from tests.servers import KINDS, database
-
-NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 
 
 def run(host: Host, *arguments: str) -> Result:
@@ -48,11 +44,6 @@ def add_user(host: Host, email: str, **values: Any) -> int:
     key: int = user.id
     host.session.remove()
     return key
-
-
-def execute(host: Host, statement: str, **values: Any) -> None:
-    with host.engine.begin() as connection:
-        connection.execute(text(statement), values)
 
 
 def audit(host: Host) -> list[tuple[str, str, Any, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Flask
 
-from samljit.testing import Browser, Form, Page, Person
+from samljit.testing import Browser, Form, Person
 from tests.host import ADELE, LOGIN, ORIGIN, Host, make_host
 
 START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -41,7 +41,3 @@ def configured(**values: Any) -> Callable[[Flask], None]:
 
 def who(browser: Browser) -> str:
     return browser.new_tab().get(ORIGIN).text
-
-
-def set_cookies(page: Page) -> list[str]:
-    return [header.partition("=")[0] for header in page.headers.getlist("Set-Cookie")]

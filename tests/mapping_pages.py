@@ -21,7 +21,7 @@ from tests.admin_host import BASE, FABRIKAM, OPERATOR, PASSED, browser_of, make_
 from tests.conftest import Mount
 from tests.host import ADELE, Host, make_user_model, settings_for
 
-FRED, CARA = "fred@fabrikam.example", "cara@contoso.example"
+FRED = "fred@fabrikam.example"
 CLAIMS, FIELD, ACCOUNTS = (f"{BASE}/fabrikam/{name}" for name in ("claims", "claims/field", "accounts"))
 EDITORS = "07dd8a60-bf6d-4e17-8844-230b77145381"
 SENT = {"department": ["Sales, IT"], "jobtitle": ["Account Manager"], "employeeid": ["E-1234567"], "costcenter": ["0815"]}
@@ -128,10 +128,6 @@ def accounts(browser: Browser, do: str = "", **values: str) -> Page:
 
 def own_mapping(host: Host) -> Any:
     return stored(host).drafted.get("mapping")
-
-
-def own_rule(host: Host, name: str) -> Any:
-    return own_mapping(host)["fields"][name]
 
 
 def told(page: Page) -> str:

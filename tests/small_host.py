@@ -81,7 +81,7 @@ def made_on_sqlite(tmp_path: Path) -> Iterator[Engine]:
     made.dispose()
 
 
-def mount(
+def make_small_host(
     directory: Path, engine: Engine, model: type[Any], *, session: Any = None, fields: Mapping[str, Any] | None = None, **options: Any
 ) -> Small:
     """A host around this class, with a plain sessionmaker unless given something else."""

@@ -174,7 +174,7 @@ def test_claims_that_no_assertion_can_hold_are_none_to_try(mount: Mount, text: s
 
 # --- who may what -----------------------------------------------------------------------------------------------------
 
-# what those may open who may do this alone; nothing that could be sent from there is theirs but the page's own
+# what those may open who may do this alone; all that they may send is a test
 ALONE = {
     AdminAction.VIEW: {"", "setup", "certificates", "domains", "history", "claims", "accounts", "rules", "draft"},
     AdminAction.EDIT: set(),
@@ -190,17 +190,20 @@ def test_whoever_may_do_one_thing_alone_sees_nothing_of_the_others(mount: Mount,
     host = make_host(mount, authorize=lambda user, tenant, asked: tenant.slug == "fabrikam" and asked is action)
     unknown = client_of(host).get(f"{BASE}/nobody/")
     pages = {rule.rule.partition("<tenant>/")[2] for rule in host.app.url_map.iter_rules() if rule.endpoint.startswith("samljit.admin.")}
-    opened = set()
+    opened, sent = set(), set()
     for page in sorted(pages - {"log/<reference>"}):
         answer = client_of(host).get(f"{BASE}/fabrikam/{page}")  # a session of its own: no page has put a token into it before
         if answer.status_code != 404:
             opened.add(page)
         else:
             assert (answer.text, dict(answer.headers)) == (unknown.text, dict(unknown.headers)), page
-        sent = client_of(host).post(f"{BASE}/fabrikam/{page}", data={"do": ""})
-        if sent.status_code == 404:
-            assert (sent.text, dict(sent.headers)) == (unknown.text, dict(unknown.headers)), page
+        answer = client_of(host).post(f"{BASE}/fabrikam/{page}", data={"do": ""})
+        if answer.status_code == 404:
+            assert (answer.text, dict(answer.headers)) == (unknown.text, dict(unknown.headers)), page
+        elif answer.status_code != 405:
+            sent.add(page)
     assert opened - {"claims/field"} == ALONE[action]
+    assert sent == ({"test"} if action is AdminAction.TEST else set())
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,6 @@ from tests.mapping_pages import (
     field_url,
     keep_test,
     own_mapping,
-    own_rule,
     press,
     rows,
     rule_form,
@@ -37,6 +36,11 @@ from tests.mapping_pages import (
 from tests.mapping_pages import made as made
 from tests.mapping_pages import making as making
 from tests.mapping_pages import opened as opened
+
+
+def own_rule(host: Host, name: str) -> Any:
+    return own_mapping(host)["fields"][name]
+
 
 # --- the table --------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,6 @@ from tests.admin_host import BASE, OPERATOR, authorize, browser_of, rows_of, sto
 from tests.host import FIELDS, Host
 from tests.mapping_pages import (
     ACCOUNTS,
-    CARA,
     CLAIMS,
     FIELD,
     FRED,
@@ -75,7 +74,7 @@ def test_a_stale_form_is_caught_and_what_was_filled_in_is_still_there(host: Host
 
 
 def test_a_tenant_of_the_settings_is_shown_and_left_alone(host: Host) -> None:
-    browser = browser_of(host, CARA)
+    browser = browser_of(host, "cara@contoso.example")
     for path in ("claims", "accounts", "claims/field?name=email"):
         page = browser.get(f"{BASE}/contoso/{path}")
         assert (page.status, "stands in the settings file" in page.text, "Save in the draft" in page.text) == (200, True, False)

@@ -237,16 +237,19 @@ def test_off_and_on_again(host: Host, browser: Browser) -> None:
     assert [row.action for row in host.rows("samljit_audit")][-2:] == ["rules_changed", "rules_changed"]
 
 
+@pytest.mark.parametrize("rule", ["off", "optional", "required"])
 @pytest.mark.parametrize("path", ["rules", "rules/apply", "rules/undo"])
-def test_what_whoever_runs_the_app_has_switched_off_stays_off(host: Host, browser: Browser, path: str) -> None:
+def test_what_whoever_runs_the_app_has_switched_off_stays_off(host: Host, browser: Browser, path: str, rule: str) -> None:
     ready(host)
-    confirm(browser, ask(browser, rule="optional", break_glass="emergency@fabrikam.example"))
+    emergency = "emergency@fabrikam.example"
+    confirm(browser, ask(browser, rule="optional", break_glass=emergency))
     operate(host, "disable")
     closed = stored(host)
     page = browser.get(f"{PLACE}/rules")
     assert ("has switched sign-in off" in page.text, form_of(page, f"{PLACE}/rules").value("rule")) == (True, "off")
     assert [button for button in re.findall(r"<button[^>]*>([^<]*)", page.text) if button in ("See whom it concerns", "Undo")] == []
-    answer = browser.submit(Form(f"{PLACE}/{path}", fields=form_of(page, f"{PLACE}/rules").fields), {"rule": "optional", "break_glass": ""})
+    form = Form(f"{PLACE}/{path}", fields=form_of(page, f"{PLACE}/rules").fields)
+    answer = browser.submit(form, {"rule": rule, "break_glass": emergency})
     assert (answer.status, "has switched sign-in off" in answer.text) == (422, True)
     assert (stored(host).live, stored(host).revision) == (closed.live, closed.revision)
     assert host.browser().get(LOGIN).status == 403

@@ -18,17 +18,25 @@ from typing import Any
 
 import pytest
 import time_machine
-from sqlalchemy import event, insert, update
+from sqlalchemy import event, insert, text, update
 
 from samljit.commands import make_commands
 from samljit.errors import CATALOGUE, Card, Reason
 from samljit.sql.attempts import new_reference
 from samljit.sql.audit import Author
 from samljit.testing import FakeEntra
-from tests.commands import NOW, add_user, audit, execute, object_id, read, run, write_csv
+from tests.commands import add_user, audit, object_id, read, run, write_csv
 from tests.commands import made_on_each as made_on_each
 from tests.conftest import Mount
 from tests.host import ADELE, BIANCA, FIELDS, LOGIN, ORIGIN, Host, make_user_model, settings_for
+
+NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+
+
+def execute(host: Host, statement: str, **values: Any) -> None:
+    with host.engine.begin() as connection:
+        connection.execute(text(statement), values)
+
 
 # --- usage ------------------------------------------------------------------------------------------------------------
 

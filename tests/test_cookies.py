@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,10 +16,8 @@ from samljit.testing import Browser, FakeEntra
 from samljit.testing.cookies import Cookie
 from samljit.views.cookies import MOST_PENDING, find_handover, find_pending
 from samljit.views.mounted import Mounted, Secrets
-from tests.flows import begin
+from tests.flows import START, begin
 from tests.host import LOGIN, ORIGIN, Host, make_host, settings_for
-
-START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 
 
 def pending(browser: Browser) -> list[Cookie]:

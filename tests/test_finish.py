@@ -17,9 +17,14 @@ from sqlalchemy import text
 
 from samljit import Reason
 from samljit.errors import CATALOGUE
-from samljit.testing import Browser, Form
-from tests.flows import EVIL, FINISH, START, begin, configured, hosting, set_cookies, who
+from samljit.testing import Browser, Form, Page
+from tests.flows import EVIL, FINISH, START, begin, configured, hosting, who
 from tests.host import ACS, ADELE, BIANCA, LOGIN, ORIGIN, Host
+
+
+def set_cookies(page: Page) -> list[str]:
+    return [header.partition("=")[0] for header in page.headers.getlist("Set-Cookie")]
+
 
 # --- who may finish ---------------------------------------------------------------------------------------------------
 

@@ -20,9 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, rela
 from samljit import ConfigError, SamlJit
 from samljit.testing import FakeEntra
 from tests.host import ADELE, BIANCA, FIELDS, LOGIN, ORIGIN, Host, make_host, settings_for
-from tests.small_host import Small, app_with, assert_signs_in, base, int_model, mount, settings
-from tests.small_host import made_anywhere as made_anywhere
-from tests.small_host import made_on_postgres as made_on_postgres
+from tests.small_host import Small, app_with, assert_signs_in, base, int_model, make_small_host, settings
 from tests.small_host import made_on_sqlite as made_on_sqlite
 from tests.test_store import close, forms, post_at_once
 
@@ -50,7 +48,7 @@ def subclass_factory(engine: Engine) -> Any:
 def test_a_session_of_any_make_will_do(tmp_path: Path, engine: Engine, session_of: Any) -> None:
     model = int_model()
     session = session_of(engine, model)
-    host = mount(tmp_path, engine, model, session=session)
+    host = make_small_host(tmp_path, engine, model, session=session)
     assert_signs_in(host)
     if isinstance(session, scoped_session):
         session.remove()
@@ -133,7 +131,7 @@ def test_a_user_class_that_looks_up_others_while_it_signs_in_has_a_session_for_i
     with Session(engine) as session:
         session.add(Organization(id=1, enabled=True))
         session.commit()
-    host = mount(tmp_path, engine, User, tenant_fields=lambda tenant: {"organization_id": 1})
+    host = make_small_host(tmp_path, engine, User, tenant_fields=lambda tenant: {"organization_id": 1})
     assert host.sign_in().status == 200
 
 

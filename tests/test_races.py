@@ -170,6 +170,37 @@ def test_sign_ins_that_deadlock_with_the_app_get_through(tmp_path: Path) -> None
         close(host)
 
 
+@pytest.mark.parametrize(
+    ("kind", "patience"), [("postgres", "SET lock_timeout = '100ms'"), ("mariadb", "SET innodb_lock_wait_timeout = 1")]
+)
+def test_a_sign_in_that_waits_for_the_app_in_vain_holds_up_nobody_else_of_its_tenant(tmp_path: Path, kind: str, patience: str) -> None:
+    with database(kind, tmp_path) as url:
+        host = make_host(tmp_path, url=url)
+        assert [host.sign_in(person).text for person in (ADELE, BIANCA)] == ["user 1", "user 2"]
+        [slow], [other] = forms(host, replace(ADELE, surname="Other"), 1), forms(host, BIANCA, 1)
+        host.engine.dispose()
+        tenant_locked: list[str] = []
+
+        @event.listens_for(host.engine, "connect")
+        def wait_shortly(connection: Any, _: Any) -> None:
+            connection.cursor().execute(patience)
+            connection.commit()
+
+        @event.listens_for(host.engine, "before_cursor_execute")
+        def look(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+            tenant_locked.extend([statement] if statement.startswith("UPDATE samljit_tenant_state") else [])
+
+        def post(form: dict[str, str]) -> int:
+            return host.app.test_client().post("/saml/contoso/acs", data=form, base_url=ORIGIN).status_code
+
+        with host.engine.connect() as app:
+            app.execute(text("UPDATE users SET departments = NULL WHERE id = 1"))
+            assert (post(slow), post(other)) == (503, 200)
+        assert (tenant_locked, post(slow)) == ([], 200)
+        assert {user["last_name"] for user in host.users()} == {"Other", BIANCA.surname}
+        close(host)
+
+
 def count_deadlocks(host: Host) -> list[str]:
     """A list that gets an entry for each sign-in that the database calls off."""
     called_off: list[str] = []

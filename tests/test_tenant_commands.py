@@ -61,7 +61,7 @@ def test_enabling_says_where_the_tenant_itself_is_off(host: Host, tmp_path: Path
     run(host, "set", "fabrikam", "--set", "offer_sso=false")
     assert "--set offer_sso=true" in run(host, "enable", "fabrikam")[1]
     [row] = [row for row in json.loads(run(host, "list", "--json")[1]) if row["tenant"] == "fabrikam"]
-    assert (row["enabled"], row["offered"]) == (True, False)
+    assert (row["enabled"], row["offer_sso"]) == (True, False)
 
 
 def test_history_tells_who_changed_what(host: Host, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ from sqlalchemy.orm import (
 from samljit import ConfigError, SamlJit, signed_in
 from samljit.testing import FakeEntra
 from tests.host import ADELE, BIANCA, FIELDS, ORIGIN, Host, make_host, make_user_model, settings_for
-from tests.small_host import assert_signs_in, base, int_model, mount
+from tests.small_host import assert_signs_in, base, int_model, make_small_host
 from tests.small_host import made_anywhere as made_anywhere
 from tests.small_host import made_on_postgres as made_on_postgres
 from tests.small_host import made_on_sqlite as made_on_sqlite
@@ -168,7 +168,7 @@ MODELS = [
 
 @pytest.mark.parametrize("model_of", MODELS)
 def test_a_user_class_of_any_make_will_do(tmp_path: Path, engine: Engine, model_of: Callable[[], type[Any]]) -> None:
-    host = mount(tmp_path, engine, model_of(), fields={"email": {"source": "emailaddress", "required": True}})
+    host = make_small_host(tmp_path, engine, model_of(), fields={"email": {"source": "emailaddress", "required": True}})
     assert_signs_in(host)
 
 
@@ -176,7 +176,7 @@ def test_a_user_class_of_any_make_will_do(tmp_path: Path, engine: Engine, model_
 def test_a_user_class_of_any_make_will_do_on_postgresql_which_loads_it_by_other_statements(
     tmp_path: Path, postgres: Engine, model_of: Callable[[], type[Any]]
 ) -> None:
-    host = mount(tmp_path, postgres, model_of(), fields={"email": {"source": "emailaddress", "required": True}})
+    host = make_small_host(tmp_path, postgres, model_of(), fields={"email": {"source": "emailaddress", "required": True}})
     assert_signs_in(host)
 
 
@@ -211,7 +211,7 @@ def test_who_has_signed_in_is_in_the_hosts_session_with_all_that_the_class_loads
     session = scoped_session(sessionmaker(any_engine))
     with any_engine.begin() as connection:
         connection.execute(text("INSERT INTO organizations (id, slug) VALUES (1, 'contoso'), (2, 'emea')"))
-    host = mount(tmp_path, any_engine, model, session=session)
+    host = make_small_host(tmp_path, any_engine, model, session=session)
     if is_in_use:
         host.app.before_request(lambda: print(session.scalars(select(model)).unique().all()))
     seen: list[Any] = []
@@ -232,7 +232,7 @@ def test_who_has_signed_in_is_in_the_hosts_session_with_all_that_the_class_loads
 @pytest.mark.parametrize("model_of", MODELS)
 def test_a_conflict_is_named_in_a_user_class_of_any_make(tmp_path: Path, engine: Engine, model_of: Callable[[], type[Any]]) -> None:
     model = model_of()
-    host = mount(tmp_path, engine, model, fields={"email": {"source": "emailaddress", "required": True}})
+    host = make_small_host(tmp_path, engine, model, fields={"email": {"source": "emailaddress", "required": True}})
     host.sign_in()
     page = host.sign_in(replace(BIANCA, email=ADELE.email))
     with engine.connect() as connection:
@@ -241,13 +241,13 @@ def test_a_conflict_is_named_in_a_user_class_of_any_make(tmp_path: Path, engine:
 
 
 def test_a_unique_column_of_an_inherited_table_needs_proven_domains_too(tmp_path: Path, engine: Engine) -> None:
-    host = mount(tmp_path, engine, joined())
+    host = make_small_host(tmp_path, engine, joined())
     page = host.sign_in(replace(ADELE, email="adele@fabrikam.example"))
     assert (page.status, host.users()) == (403, [])
 
 
 def test_a_deleted_user_of_an_inherited_class_takes_the_identity_along(tmp_path: Path, engine: Engine) -> None:
-    host = mount(tmp_path, engine, joined())
+    host = make_small_host(tmp_path, engine, joined())
     host.sign_in()
     with Session(engine) as session:
         session.delete(session.scalars(select(host.model)).one())

@@ -112,7 +112,7 @@ def enable(*, slug: str, by: str | None) -> None:
     stored = _change(slug, {"enabled": None}, by=by, action=AuditAction.TENANT_ENABLED)
     click.echo(f"{slug} is enabled.")
     if stored.live.get("offer_sso") is False:
-        click.echo("Its own sign-in rules are off: its admins switch it on again, or you do with --set offer_sso=true.")
+        click.echo(f"Its own sign-in rules are off. To switch them on for its admins: flask samljit tenant set {slug} --set offer_sso=true")
 
 
 @click.command()

@@ -48,8 +48,8 @@ def list_(*, as_json: bool) -> None:
     if as_json:
         print_json(tenants)
         return
-    head = ("tenant", "name", "enabled", "offered", "connected", "identities", "certificate until (UTC)")
-    keys = ("tenant", "name", "enabled", "offered", "connected", "identities", "certificate_until")
+    head = ("tenant", "name", "enabled", "offer_sso", "connected", "identities", "certificate until (UTC)")
+    keys = ("tenant", "name", "enabled", "offer_sso", "connected", "identities", "certificate_until")
     print_table(head, [tuple(row[key] for key in keys) for row in tenants])
 
 
@@ -134,7 +134,7 @@ def _overview(one: Tenant, counts: Mapping[str, int]) -> dict[str, Any]:
         "tenant": one.slug,
         "name": one.name,
         "enabled": one.enabled,
-        "offered": one.offer_sso,
+        "offer_sso": one.offer_sso,
         "connected": one.idp is not None,
         "identities": sum(counts.values()),
         "certificate_until": until,
@@ -157,7 +157,7 @@ def _details(one: Tenant) -> dict[str, Any]:
         "preset": one.preset,
         "entra_tenant_id": one.entra_tenant_id,
         "domains": list(one.domains),
-        "max_users": one.mapping.policy.max_users,
+        "max_users": one.max_users,
         "known_by": short_name(one.mapping.identity_source, PRESETS[one.preset].aliases),
         "fields": [rule.target for rule in one.mapping.fields],
         "other_idp_entity_ids": [issuer for issuer in counts if idp is None or issuer != idp.entity_id],

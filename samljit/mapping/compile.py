@@ -49,7 +49,8 @@ _MUTABLE_BARE = frozenset(
     | {"username", "login", "firstname", "lastname"}
 )
 # of these many people have the same value: each would sign in as all the others
-_SHARED = ("tenantid", "identityprovider", "acct", "authnmethodsreferences", "groups", "groups.link", "role", "wids")
+_SHARED = ("tenantid", "identityprovider", "acct", "authnmethodsreferences", "groups", "groups.link", "groupsid", "role", "wids")
+_SHARED_BARE = frozenset({*_SHARED, "tid", "group", "member", "memberof", "roles"})
 
 _TEMPLATE_TOKEN = re.compile(r"(?P<brace>\{\{|\}\})|\{(?P<name>[^{}]*)\}|(?P<stray>[{}])|(?P<text>[^{}]+)")
 
@@ -175,7 +176,8 @@ def _compile_identity(section: Any, *, scene: _Scene, filled: frozenset[str]) ->
     source = scene.preset.identity_source if identity.source is None else scene.claim(identity.source)
     problems = check_match(identity.match, path=path_to(path, "match"), shape=scene.shape, filled=filled)
     mutable = {scene.claim(name) for name in _MUTABLE}
-    if source in {ALIASES[name] for name in _SHARED}:
+    shared = {name for short in _SHARED for name in (scene.claim(short), ALIASES.get(short))}
+    if source in shared or source.casefold() in _SHARED_BARE:
         message = "Many people have the same value of this claim, and would all be one user."
         problems.append(Problem(path_to(path, "source"), "shared_identity", message, scene.preset.stable_identity))
     elif source == NAME_ID or source in mutable or source.casefold() in _MUTABLE_BARE:

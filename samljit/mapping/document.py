@@ -165,6 +165,12 @@ class MappingDocument(_Document):
     policy: PolicyDocument | None = Field(default=None, description="Who is let in, and what may be done to user records.")
 
 
+def object_at(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The object at this key, or an empty one."""
+    value = document.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
 def merge_documents(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """A tenant's document laid over the defaults: section by section, `fields` by target, null drops an inherited one.
 

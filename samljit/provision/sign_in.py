@@ -30,12 +30,12 @@ from samljit.model import (
 from samljit.provision.plan import claimed_address, plan_sign_in
 from samljit.provision.policy import Situation, situation_of
 from samljit.provision.subject import subject_of
-from samljit.store import HostRefused, LostRace, Replayed, Store, Transaction, Unavailable, WriteConflict
+from samljit.store import HostRefused, LockTimeout, LostRace, Replayed, Store, Transaction, Unavailable, WriteConflict
 
 _MOST_RUNS = 5  # of one sign-in's transaction
 _MOST_REFUSALS = 2  # of the same write, by a constraint
 _chance = random.SystemRandom()
-_LONGEST_PAUSE = 0.05  # seconds, times the number of runs: those who have lost one race together should not meet in the next
+_LONGEST_PAUSE = 0.05  # seconds, times the number of runs: whoever was faster gets time to finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,28 +135,31 @@ class _NotWritten(Exception):
         self.plan = plan
         self.user_id = user_id
         self.lost_race = isinstance(cause, LostRace)
+        self.timed_out = isinstance(cause, LockTimeout)
 
 
 def _run_until_written(store: Store, job: _Job, *, new_reference: Callable[[], str]) -> SignIn:
     """Raises: _NotWritten, when it has been run as often as it is worth."""
-    refusals = 0
+    refusals, takes_turn = 0, False
     for runs in range(1, _MOST_RUNS + 1):
         try:
-            return _run(store, job, reference=new_reference(), is_again=runs > 1)
+            return _run(store, job, reference=new_reference(), takes_turn=takes_turn)
         except _NotWritten as void:
             refusals += not void.lost_race
             if refusals == _MOST_REFUSALS or runs == _MOST_RUNS:
                 raise
+            # not after a time-out: whatever was waited for may be held on, and the whole tenant would wait with this sign-in
+            takes_turn = not void.timed_out
             time.sleep(_chance.uniform(0, _LONGEST_PAUSE * runs) if void.lost_race else 0)
     raise AssertionError("unreachable")
 
 
-def _run(store: Store, job: _Job, *, reference: str, is_again: bool) -> SignIn:
+def _run(store: Store, job: _Job, *, reference: str, takes_turn: bool) -> SignIn:
     plan: Plan | None = None
     user: ExistingUser | None = None
     try:
         with store.transaction() as transaction:
-            _prepare(transaction, job, is_again=is_again)
+            _prepare(transaction, job, takes_turn=takes_turn)
             _consume(transaction, job)
             user = transaction.find_user(job.subject, tenant=job.tenant)
             transaction.confirm_tenant(job.tenant)
@@ -171,15 +174,15 @@ def _run(store: Store, job: _Job, *, reference: str, is_again: bool) -> SignIn:
         raise _NotWritten(plan, user_id=user.id if user else None, cause=conflict) from None
 
 
-def _prepare(transaction: Transaction, job: _Job, *, is_again: bool) -> None:
-    """Takes the tenant's lock, where its number of users is limited, it sends a claim for the first time, or this is run again: those
-    who were in each other's way then come one after the other."""
+def _prepare(transaction: Transaction, job: _Job, *, takes_turn: bool) -> None:
+    """Takes the tenant's lock, where its number of users is limited, or it sends a claim for the first time. With `takes_turn` too: those
+    that are run again come one after the other."""
     rules = job.tenant.mapping.roles
     claims = job.assertion.claims
     # a claim without a value says nothing of whether the tenant sends it
     came = frozenset(name for name in (rules.sources if rules else ()) if any(map(clean, claims.get(name, ()))))
     new_claims = came - job.tenant.claims_seen
-    if new_claims or is_again or job.tenant.mapping.policy.max_users is not None:
+    if new_claims or takes_turn or job.tenant.mapping.policy.max_users is not None:
         transaction.lock_tenant(job.tenant.id)
     if new_claims:
         transaction.note_claims(job.tenant.id, new_claims)
@@ -243,7 +246,7 @@ def _apply(transaction: Transaction, job: _Job, *, plan: Plan, user: ExistingUse
             tenant_id=tenant.id,
             granted=plan.granted,
             revoked=plan.revoked,
-            known=user.granted if user else None,
+            known=existing.granted,
             now=now,
         )
     return existing.id

@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, scoped_session
 
 from samljit.errors import ConfigError, Problem
-from samljit.store import HostRefused, LostRace, Unavailable, WriteConflict
+from samljit.store import HostRefused, LockTimeout, LostRace, Unavailable, WriteConflict
 
 
 def session_factory(session: Any) -> Callable[[], Session]:
@@ -137,8 +137,9 @@ def _name(error: Exception) -> str:
     return f"{type(driver).__name__} {code}" if code else type(driver).__name__
 
 
-# PostgreSQL: serialization failure, deadlock, lock not available. MariaDB and MySQL: deadlock, time-out of a lock, record changed meanwhile
-_LOST_RACES = frozenset({"40001", "40P01", "55P03", 1213, 1205, 1020})
+# PostgreSQL: serialization failure, deadlock. MariaDB and MySQL: deadlock, record changed meanwhile
+_LOST_RACES = frozenset({"40001", "40P01", 1213, 1020})
+_LOCK_TIMEOUTS = frozenset({"55P03", 1205})
 _REFUSED_WRITES = frozenset({1364, 1644})
 
 
@@ -149,4 +150,5 @@ def _about_the_write(error: OperationalError) -> type[WriteConflict] | None:
     a missing default (1364), a trigger's SIGNAL (1644).
     """
     codes = {getattr(error.orig, "sqlstate", None), *(error.orig.args[:1] if error.orig is not None else ())}
-    return LostRace if codes & _LOST_RACES else WriteConflict if codes & _REFUSED_WRITES else None
+    known = ((_LOST_RACES, LostRace), (_LOCK_TIMEOUTS, LockTimeout), (_REFUSED_WRITES, WriteConflict))
+    return next((kind for numbers, kind in known if codes & numbers), None)

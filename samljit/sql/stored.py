@@ -12,8 +12,8 @@ from samljit.model import TenantVersion
 
 Document = Mapping[str, Any]
 
-# What a draft may change. All else of a document is a statement of whoever runs the app (domains, entity_id, what is required of messages),
-# or has a page of its own with rules of its own (enabled, offer_sso, require_sso, break_glass)
+# What a draft may change. All else of a document is a statement of whoever runs the app (enabled, max_users, domains, entity_id, what is
+# required of messages), or has a page of its own with rules of its own (offer_sso, require_sso, break_glass)
 DRAFT_KEYS = frozenset({"idp", "entra_tenant_id", "mapping"})
 
 

@@ -204,7 +204,7 @@ class SqlTransaction:
         tenant_id: UUID,
         granted: tuple[str, ...],
         revoked: tuple[str, ...],
-        known: frozenset[str] | None,
+        known: frozenset[str],
         now: datetime,
     ) -> None:
         self._consume()
@@ -216,7 +216,7 @@ class SqlTransaction:
         key = self._tables.user_key
         self._connection.execute(sa.select(key).where(key == user_id).with_for_update(key_share=True))
         every = self._connection.execute(sa.select(table).where(table.c.user_id == user_id).with_for_update()).all()
-        if known is not None and known != {row.role for row in every if row.tenant_id == str(tenant_id)}:
+        if known != {row.role for row in every if row.tenant_id == str(tenant_id)}:
             raise LostRace("roles granted meanwhile")
         rows = [row for row in every if row.role in {*granted, *revoked}]
         elsewhere = {row.role for row in rows if row.tenant_id != str(tenant_id)}

@@ -130,7 +130,7 @@ def find_tenant(step: Step, get_tenant: Callable[[str, Step], Tenant] = get_tena
 def why_closed(tenant: Tenant, step: Step) -> SignInRefused | None:
     """Why nobody can sign in to this tenant; None where people can."""
     if not tenant.is_open:
-        return SignInRefused(Reason.TENANT_DISABLED)
+        return SignInRefused(Reason.TENANT_DISABLED, "offer_sso is false" if tenant.enabled else "enabled is false")
     if tenant.idp is None or not tenant.idp.is_usable(step.now):
         return SignInRefused(Reason.TENANT_NOT_CONNECTED)
     return None

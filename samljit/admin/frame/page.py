@@ -1,4 +1,4 @@
-"""What all admin pages share: the page around them, and the notice after something was done."""
+"""The page around every admin page, and the notice after something was done."""
 
 from __future__ import annotations
 

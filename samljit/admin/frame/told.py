@@ -1,4 +1,4 @@
-"""What was done to a tenant, in words."""
+"""What was done to a tenant, and what is wrong with Entra's values, in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frame of every admin page: who asks, for which tenant, and whether they may.
+"""One request to an admin page: who asks, for which tenant, and whether they may.
 
 Whoever is not signed in goes to the host's login. Everybody else whom the host's `authorize` does not say True to gets the very 404
 that a tenant which does not exist gives, so that nobody learns from us which tenants there are.
@@ -66,11 +66,10 @@ class Visit:
                 self._answers[action] = False
         return self._answers[action]
 
-    def must(self, action: AdminAction) -> bool:
-        """True; where the visitor may not, the page is not there (404)."""
+    def must(self, action: AdminAction) -> None:
+        """Where the visitor may not, the page is not there (404)."""
         if not self.may(action):
             abort(404)
-        return True
 
     def get_stored(self) -> StoredTenant:
         """The tenant's documents, to be changed. Raises: ReadOnlyTenant."""

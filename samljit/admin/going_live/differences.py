@@ -9,10 +9,9 @@ from typing import Any
 from samljit.admin.connection.setup import find_drafted_idp
 from samljit.admin.frame.told import told_thumbprint
 from samljit.admin.frame.visit import Visit
-from samljit.admin.people.drafted import object_at
-from samljit.admin.people.words import told_claims, told_rule, told_value
+from samljit.admin.people.rule_words import told_claims, told_rule, told_value
 from samljit.mapping.aliases import short_name
-from samljit.mapping.document import merge_documents
+from samljit.mapping.document import merge_documents, object_at
 from samljit.mapping.presets import PRESETS
 from samljit.model import IdentityProvider
 from samljit.views.mounted import mounted

@@ -1,1 +1,1 @@
-"""Whose claims become what: fields, accounts and roles in the draft of the mapping, and the sign-in rules."""
+"""What claims become: fields, accounts and roles, in the draft of the mapping; and the sign-in rules."""

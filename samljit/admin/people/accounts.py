@@ -10,8 +10,9 @@ from flask import Response, request
 from samljit.admin.frame.page import admin_page
 from samljit.admin.frame.visit import Visit, admin_view
 from samljit.admin.people.documents import NotJson
-from samljit.admin.people.drafted import PLACE, TenantMapping, check_mapping, is_at, judge, mapping_of, object_at, rights
-from samljit.admin.people.form import MappingForm, find_choices, sent
+from samljit.admin.people.mapping import PLACE, TenantMapping, check_mapping, is_at, judge, mapping_of, rights
+from samljit.admin.people.mapping_form import MappingForm, find_choices, sent
+from samljit.admin.people.problems import place_of, told_fault
 from samljit.admin.people.section_edit import (
     PolicyEdit,
     RolesEdit,
@@ -23,9 +24,9 @@ from samljit.admin.people.section_edit import (
     sent_policy,
     sent_roles,
 )
-from samljit.admin.people.told import place_of, told_fault
 from samljit.admin.people.trial import Trial, save_or_try
 from samljit.errors import Problem
+from samljit.mapping.document import object_at
 from samljit.mapping.presets import PRESETS
 from samljit.mapping.problems import path_to
 from samljit.model import AdminAction, Match, RolesMissing, RoleSync

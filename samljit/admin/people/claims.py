@@ -9,7 +9,8 @@ from flask import Response, request
 from samljit.admin.frame.page import admin_page
 from samljit.admin.frame.results import as_texts
 from samljit.admin.frame.visit import Visit, admin_view
-from samljit.admin.people.drafted import (
+from samljit.admin.people.field_words import MODES, ShownField, shown_field
+from samljit.admin.people.mapping import (
     FIELDS_PLACE,
     PLACE,
     Origin,
@@ -19,11 +20,9 @@ from samljit.admin.people.drafted import (
     is_at,
     judge,
     mapping_of,
-    object_at,
     rights,
 )
-from samljit.admin.people.field_words import MODES, ShownField, shown_field
-from samljit.admin.people.form import (
+from samljit.admin.people.mapping_form import (
     MappingForm,
     find_choices,
     find_test,
@@ -31,10 +30,11 @@ from samljit.admin.people.form import (
     sent,
     sent_claim,
 )
-from samljit.admin.people.told import place_of, told_fault
+from samljit.admin.people.problems import place_of, told_fault
 from samljit.admin.people.trial import Trial, save_or_try
 from samljit.errors import Problem
 from samljit.mapping.aliases import short_name
+from samljit.mapping.document import object_at
 from samljit.mapping.presets import PRESETS
 from samljit.mapping.problems import path_to
 from samljit.mapping.uses import used_claims

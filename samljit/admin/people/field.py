@@ -9,15 +9,16 @@ from flask import Response, request
 from samljit.admin.frame.page import admin_page
 from samljit.admin.frame.visit import Visit, admin_view, see_other
 from samljit.admin.people.documents import NotJson
-from samljit.admin.people.drafted import FIELDS_PLACE, TenantMapping, Verdict, find_columns, is_at, judge, mapping_of, object_at, rights
 from samljit.admin.people.field_edit import FieldEdit, control_of, edit_of, rule_of, sent_edit
 from samljit.admin.people.field_words import MODES
-from samljit.admin.people.form import MappingForm, claims_of, find_choices, find_test, sent
-from samljit.admin.people.told import place_of, told_fault
+from samljit.admin.people.mapping import FIELDS_PLACE, TenantMapping, Verdict, find_columns, is_at, judge, mapping_of, rights
+from samljit.admin.people.mapping_form import MappingForm, claims_of, find_choices, find_test, sent
+from samljit.admin.people.problems import place_of, told_fault
+from samljit.admin.people.rule_words import SEVERAL, STEPS
 from samljit.admin.people.trial import Trial, save_or_try
-from samljit.admin.people.words import SEVERAL, STEPS
 from samljit.errors import Problem
 from samljit.mapping.aliases import short_name
+from samljit.mapping.document import object_at
 from samljit.mapping.problems import path_to
 from samljit.model import AdminAction, SyncMode, UserColumn
 from samljit.views.explained import aliases_of

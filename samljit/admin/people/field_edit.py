@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from samljit.admin.people.documents import completed, is_same, read_json, rewritten, write_json
-from samljit.admin.people.form import sent, sent_claims, sent_rows
+from samljit.admin.people.mapping_form import sent, sent_claims, sent_rows
 from samljit.mapping.uses import names_in
 from samljit.model import Multi, OnMissing, UserColumn, ValueType
 

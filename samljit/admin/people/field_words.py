@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from samljit.admin.people.drafted import Origin
-from samljit.admin.people.words import SEVERAL, told_step
+from samljit.admin.people.mapping import Origin
+from samljit.admin.people.rule_words import SEVERAL, told_step
 from samljit.mapping.uses import names_in
 from samljit.model import Multi, OnMissing, SyncMode
 from samljit.views.words import N_, gettext

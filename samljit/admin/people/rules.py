@@ -73,7 +73,7 @@ class _Wish:
 def rules(visit: Visit) -> Response:
     """The rules as they are; sent with others, these are looked at in numbers, and nothing is changed yet."""
     form = RulesForm()
-    if form.is_sent(visit) and _is_open(visit, form):
+    if form.is_sent(visit) and _check_enabled(visit, form):
         wish = _read_wish(visit, form)
         if wish is not None and _is_so(visit.get_stored(), wish.patch):
             return done(visit.url("rules"), gettext(_SAME))
@@ -90,9 +90,9 @@ def rules_apply(visit: Visit) -> Response:
     address, form = visit.url("rules"), RulesForm()
     if request.method != "POST":
         return see_other(address)
-    is_good = form.is_sent(visit) and _is_open(visit, form)
+    is_good = form.is_sent(visit)
     wish = _read_wish(visit, form)
-    if not is_good or wish is None:
+    if not is_good or not _check_enabled(visit, form) or wish is None:
         return _show(visit, form)
     if not _change(visit, wish.patch):
         form.show_changes(mounted().directory.rows.get_stored(visit.tenant.slug))
@@ -108,7 +108,7 @@ def rules_undo(visit: Visit) -> Response:
         return see_other(address)
     form.rule.validators = ()  # only the token and the mark count
     form.rule.validate_choice = False
-    is_good = form.is_sent(visit) and _is_open(visit, form)
+    is_good = form.is_sent(visit) and _check_enabled(visit, form)
     if not is_good:
         form.rule.data, form.break_glass.data = rule_of(visit.tenant).value, "\n".join(visit.tenant.break_glass)
         return _show(visit, form)
@@ -119,13 +119,13 @@ def rules_undo(visit: Visit) -> Response:
     return done(address, gettext(_UNDONE))
 
 
-def _is_open(visit: Visit, form: RulesForm) -> bool:
+def _check_enabled(visit: Visit, form: RulesForm) -> bool:
     """False, and an error in the form, where whoever runs the app has switched sign-in off: the rules stay until it is on again."""
     # what is stored is younger than the tenant, and is what a change is held against
-    is_open = visit.tenant.enabled and visit.get_stored().live.get("enabled") is not False
-    if not is_open:
+    is_enabled = visit.tenant.enabled and visit.get_stored().live.get("enabled") is not False
+    if not is_enabled:
         form.rule.errors = [gettext(_CLOSED)]
-    return is_open
+    return is_enabled
 
 
 def find_undoable(visit: Visit) -> AuditRecord | None:

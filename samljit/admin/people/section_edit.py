@@ -10,7 +10,7 @@ from typing import Any
 from flask import request
 
 from samljit.admin.people.documents import completed, is_same, read_json, rewritten, write_json
-from samljit.admin.people.form import sent, sent_claims, sent_lines, sent_rows
+from samljit.admin.people.mapping_form import sent, sent_claims, sent_lines, sent_rows
 from samljit.mapping.text import clean
 from samljit.mapping.uses import names_in
 from samljit.model import Guests, Overage, RoleSync, UserState

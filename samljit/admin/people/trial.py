@@ -10,9 +10,9 @@ from flask import Response
 from samljit.admin.connection.setup import find_drafted_idp
 from samljit.admin.frame.results import ShownDecision, ShownPlan, shown_plan
 from samljit.admin.frame.visit import Visit
-from samljit.admin.people.drafted import TenantMapping, Verdict, save_mapping
-from samljit.admin.people.form import MappingForm, find_test, sent
-from samljit.admin.people.told import told_fault
+from samljit.admin.people.mapping import TenantMapping, Verdict, save_mapping
+from samljit.admin.people.mapping_form import MappingForm, find_test, sent
+from samljit.admin.people.problems import told_fault
 from samljit.errors import CATALOGUE, ProvisioningRefused, Reason
 from samljit.mapping.pasted import NotClaims, read_pasted
 from samljit.model import AdminAction, NameId, Outcome, Plan, Tenant

@@ -12,9 +12,9 @@ from flask import Response
 from samljit.admin.frame.page import done
 from samljit.admin.frame.visit import Visit
 from samljit.admin.people.documents import rewritten
-from samljit.admin.people.form import MappingForm
+from samljit.admin.people.mapping_form import MappingForm
 from samljit.errors import Problem, ProvisioningRefused
-from samljit.mapping.document import merge_documents
+from samljit.mapping.document import merge_documents, object_at
 from samljit.mapping.problems import path_to
 from samljit.model import AdminAction, Match, Tenant, UserColumn
 from samljit.sql.stored import StaleEdit
@@ -99,12 +99,6 @@ class TenantMapping:
     def _with_fields(self, fields: Mapping[str, Any]) -> TenantMapping:
         own = {key: value for key, value in self.own.items() if key != "fields"}
         return replace(self, own={**own, "fields": fields} if fields else own)
-
-
-def object_at(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """The object at this key, or an empty one."""
-    value = document.get(key)
-    return value if isinstance(value, Mapping) else {}
 
 
 def mapping_of(visit: Visit) -> TenantMapping:

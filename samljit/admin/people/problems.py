@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from samljit.admin.people.drafted import FIELDS_PLACE
+from samljit.admin.people.mapping import FIELDS_PLACE
 from samljit.errors import Problem
 from samljit.views.words import N_, gettext
 
