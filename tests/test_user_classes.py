@@ -84,13 +84,13 @@ def joined() -> type[Any]:
         __tablename__ = "parties"
         id: Mapped[int] = mapped_column(primary_key=True)
         kind: Mapped[str] = mapped_column(String(20))
-        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "party"}  # noqa: RUF012
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "party"}  # noqa: RUF012  # SQLAlchemy reads it, and takes a plain dict
 
     class User(UserMixin, Party):
         __tablename__ = "users"
         id: Mapped[int] = mapped_column(ForeignKey("parties.id"), primary_key=True)
         email: Mapped[str] = mapped_column(String(200), unique=True)
-        __mapper_args__ = {"polymorphic_identity": "user"}  # noqa: RUF012
+        __mapper_args__ = {"polymorphic_identity": "user"}  # noqa: RUF012  # SQLAlchemy reads it, and takes a plain dict
 
     return User
 
@@ -101,10 +101,10 @@ def single_table() -> type[Any]:
         id: Mapped[int] = mapped_column(primary_key=True)
         kind: Mapped[str] = mapped_column(String(20))
         email: Mapped[str | None] = mapped_column(String(200), unique=True)
-        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "party"}  # noqa: RUF012
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "party"}  # noqa: RUF012  # SQLAlchemy reads it, and takes a plain dict
 
     class User(Party):
-        __mapper_args__ = {"polymorphic_identity": "user"}  # noqa: RUF012
+        __mapper_args__ = {"polymorphic_identity": "user"}  # noqa: RUF012  # SQLAlchemy reads it, and takes a plain dict
 
     return User
 
@@ -146,7 +146,7 @@ def positional_constructor() -> type[Any]:
 def in_a_schema_of_its_own() -> type[Any]:
     class User(UserMixin, base()):
         __tablename__ = "users"
-        __table_args__ = {"schema": "main"}  # noqa: RUF012
+        __table_args__ = {"schema": "main"}  # noqa: RUF012  # SQLAlchemy reads it, and takes a plain dict
         id: Mapped[int] = mapped_column(primary_key=True)
         email: Mapped[str] = mapped_column(String(200), unique=True)
 

@@ -251,7 +251,7 @@ class SqlIdentities:
         users = self._users
         try:
             fields = users.fields_of(link.tenant)
-            carries_them = users.holding(fields)
+            carries_them = [] if link.email is None else users.holding(fields)
         except ProvisioningRefused as refused:
             raise _Fault(refused.detail) from None
         if link.email is None:

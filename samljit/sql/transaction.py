@@ -215,10 +215,9 @@ class SqlTransaction:
         # `key_share`, as other rows that refer to the user are written meanwhile (PostgreSQL): they would wait, and we for their identity
         key = self._tables.user_key
         self._connection.execute(sa.select(key).where(key == user_id).with_for_update(key_share=True))
-        every = self._connection.execute(sa.select(table).where(table.c.user_id == user_id).with_for_update()).all()
-        if known != {row.role for row in every if row.tenant_id == str(tenant_id)}:
+        rows = self._connection.execute(sa.select(table).where(table.c.user_id == user_id).with_for_update()).all()
+        if known != {row.role for row in rows if row.tenant_id == str(tenant_id)}:
             raise LostRace("roles granted meanwhile")
-        rows = [row for row in every if row.role in {*granted, *revoked}]
         elsewhere = {row.role for row in rows if row.tenant_id != str(tenant_id)}
         in_field = {row.role for row in rows if row.tenant_id == str(tenant_id) and row.in_field}
         put_in = in_field & set(revoked)
